@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a collector is: it asks a broker, on an interval, how far its consumers are behind, and sets series. A broker that
+ * is down or answers nonsense costs an `up` of 0 and an error; other collectors are unharmed. Unknown is absent, never 0. */
+#ifndef SONDE_AGENT_COLLECTOR_H
+#define SONDE_AGENT_COLLECTOR_H
+
+#include "agent/loop/loop.h"
+#include "agent/series/series.h"
+#include "exporters/http.h"
+
+struct sonde_collector_env {
+    const char *name; /* of this instance, "redis/orders" */
+    struct sonde_loop *loop;
+    const struct sonde_seams *seams;
+    struct sonde_series_source *source; /* this collector's own */
+    struct sonde_http_client http;
+};
+
+struct sonde_collector_ops {
+    const char *name, *summary;
+    size_t config_size;
+    const struct sonde_option *options;
+    int (*create)(const void *config, const struct sonde_collector_env *env, void **ret_self, char *error_text,
+                  size_t error_text_size);
+    void (*destroy)(void *self);
+};
+
+extern const struct sonde_collector_ops *const sonde_collectors[]; /* agent/collect/registry.c; sorted, NULL-terminated */
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a receiver is: it takes records in (from rings, later from OTLP and others), accounts for them in the ledger and
+ * appends them to the queue. To add one: one file ending in a const struct sonde_receiver_ops, one line in registry.c. */
+#ifndef SONDE_AGENT_RECEIVER_H
+#define SONDE_AGENT_RECEIVER_H
+
+#include "agent/ledger/ledger.h"
+#include "agent/loop/loop.h"
+#include "agent/queue/queue.h"
+#include "agent/series/series.h"
+
+struct sonde_receiver_env {
+    struct sonde_loop *loop;
+    const struct sonde_seams *seams;
+    struct sonde_queue *queue;
+    struct sonde_ledger *ledger;
+    struct sonde_series_store *series;
+};
+
+/** One peer, for the page and `sonde status`. */
+struct sonde_peer_view {
+    char service_name[128];
+    uint32_t pid, uid;
+    bool connected, alive;
+    uint64_t records[SONDE_SIGNAL_COUNT]; /* appended */
+    uint64_t dropped, violations;
+    uint32_t threads;                     /* regions in use */
+    uint64_t ring_bytes, ring_bytes_max;  /* fullest ring: held now, and its size */
+};
+
+struct sonde_receiver_ops {
+    const char *name, *summary;
+    size_t config_size;
+    const struct sonde_option *options;
+    int (*create)(const void *config, const struct sonde_receiver_env *env, void **ret_self, char *error_text,
+                  size_t error_text_size);
+    /** Queue space came back or records were released: look again. Optional. */
+    void (*released)(void *self, uint64_t sequence);
+    /** Reads all that is committed now (SIGTERM: the last look). Optional. */
+    void (*drain)(void *self);
+    /** Calls visit for each peer. Optional. */
+    void (*peers)(void *self, void (*visit)(void *user, const struct sonde_peer_view *peer), void *user);
+    void (*destroy)(void *self); /* mandatory; NULL is fine */
+};
+
+extern const struct sonde_receiver_ops *const sonde_receivers[]; /* agent/receive/registry.c; sorted, NULL-terminated */
+
+#endif

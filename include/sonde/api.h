@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every public header needs: export marks, C and C++ glue, the version.
+ * Nothing here has state. Compiles alone as C11 and as C++11. */
+#ifndef SONDE_API_H
+#define SONDE_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SONDE_VERSION_MAJOR 0
+#define SONDE_VERSION_MINOR 1
+#define SONDE_VERSION_PATCH 0
+#define SONDE_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define SONDE_API __attribute__((visibility("default")))
+#define SONDE_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define SONDE_API
+#define SONDE_MUST_CHECK
+#endif
+
+#ifdef __cplusplus
+#define SONDE_BEGIN extern "C" {
+#define SONDE_END }
+#else
+#define SONDE_BEGIN
+#define SONDE_END
+#endif
+
+#endif

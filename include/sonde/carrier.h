@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A carrier: whatever can hold named text beside a message (HTTP headers, entry fields, ...). Propagators read
+ * and write through this interface and know nothing else about the transport.
+ * Source: OpenTelemetry specification, context/api-propagators.md#textmap-propagator. */
+#ifndef SONDE_CARRIER_H
+#define SONDE_CARRIER_H
+
+#include <sonde/attribute.h>
+
+SONDE_BEGIN
+
+/** Called per value or key found; return false to stop. The string is borrowed until the next call. */
+typedef bool (*sonde_carrier_visit)(void *user, struct sonde_string text);
+
+/** Operations of a carrier. Names passed in are lower case; a case-insensitive carrier compares them so.
+ *  get    first value of a name; false when there is none. *ret_value is borrowed until the carrier changes.  (extract)
+ *  each   every value of a name in order (repeated headers); stops when visit returns false.                  (extract)
+ *  set    replaces all values of a name by one. Returns 0, -ENOMEM, SONDE_ETOOBIG, SONDE_EINVALID.            (inject)
+ *  remove all values of a name; absent is fine.                                                               (inject)
+ *  keys   every name, repeated ones once or more.                                                             (optional)
+ *  An operation a carrier cannot do is NULL. The carrier trims optional white space round HTTP values. */
+struct sonde_carrier_ops {
+    bool (*get)(void *self, struct sonde_string name, struct sonde_string *ret_value);
+    void (*each)(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user);
+    int (*set)(void *self, struct sonde_string name, struct sonde_string value);
+    void (*remove)(void *self, struct sonde_string name);
+    void (*keys)(void *self, sonde_carrier_visit visit, void *user);
+};
+
+struct sonde_carrier {
+    const struct sonde_carrier_ops *ops; /* static */
+    void *self;                          /* borrowed */
+};
+
+SONDE_END
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Setting the library up, and seeing how it does. No call here is needed: the first span, log or metric starts it
+ * from the environment: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER,
+ * OTEL_TRACES_SAMPLER_ARG, OTEL_SPAN_* and OTEL_ATTRIBUTE_* limits, SONDE_AGENT_SOCKET. An empty variable is unset;
+ * a bad value is ignored and reported to the hook.
+ * Source: OpenTelemetry specification, configuration/sdk-environment-variables.md. */
+#ifndef SONDE_OPTIONS_H
+#define SONDE_OPTIONS_H
+
+#include <sonde/attribute.h>
+
+SONDE_BEGIN
+
+/** Called, rate-limited to 10 a second, with what the library would have logged. message is NUL-terminated and
+ *  borrowed. May be called from any thread; must not call the library. */
+typedef void (*sonde_report_fn)(void *user, const char *message);
+
+/** Options beat the environment; NULL or zero leaves a thing to it. All borrowed during the call but report_user (kept).
+ *  sampler      "always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off",
+ *               "parentbased_traceidratio".
+ *  sampler_arg  ratio 0..1; NAN-free; used with the ratio samplers when has_sampler_arg. */
+struct sonde_options {
+    size_t size;
+    const char *service_name;
+    const char *service_namespace;
+    const char *service_version;
+    const struct sonde_attribute *resource_attributes;
+    size_t resource_attribute_count;
+    const char *agent_socket;
+    const char *sampler;
+    double sampler_arg;
+    bool has_sampler_arg;
+    bool disabled;
+    sonde_report_fn report;
+    void *report_user;
+};
+
+#ifdef __cplusplus
+#define SONDE_OPTIONS_INIT { sizeof(struct sonde_options), nullptr, nullptr, nullptr, nullptr, 0, nullptr, nullptr, 0, false, false, nullptr, nullptr }
+#else
+#define SONDE_OPTIONS_INIT { .size = sizeof(struct sonde_options) }
+#endif
+
+/** Starts the library with options. Only the first start of a process counts.
+ *  Returns 0; SONDE_EINVALID (unknown sampler, ratio out of range; what was bad is reported, the rest is applied);
+ *  -EALREADY when a span, log, metric or start came before. Starts the link thread; does not wait for the agent. */
+SONDE_API int sonde_start(const struct sonde_options *options);
+
+/** Waits until the agent has taken everything this process has committed so far.
+ *  Returns 0, -ETIMEDOUT, SONDE_ENOAGENT, SONDE_EDISABLED. Blocks up to timeout_ms. Any thread. */
+SONDE_API int sonde_flush(uint32_t timeout_ms);
+
+/** Flushes, tells the agent of the clean end, and makes all further calls no-ops. Optional: exit() does the telling too. */
+SONDE_API int sonde_shutdown(uint32_t timeout_ms);
+
+/** Why records were dropped before the agent could see them. */
+enum sonde_drop_reason {
+    SONDE_DROP_RING_FULL = 0,
+    SONDE_DROP_NO_SLOT,      /* all span slots of the thread are open */
+    SONDE_DROP_NO_MEMORY,    /* the thread has no ring: pool used up, or the system refused the memory */
+    SONDE_DROP_TOO_BIG,
+    SONDE_DROP_BUSY,         /* a signal handler called in while its thread was inside the library, or the spin ran out */
+    SONDE_DROP_REASON_COUNT,
+};
+enum sonde_signal { SONDE_SIGNAL_TRACES = 0, SONDE_SIGNAL_LOGS, SONDE_SIGNAL_METRICS, SONDE_SIGNAL_COUNT };
+
+/** Sums over the process since its start. */
+struct sonde_stats {
+    size_t size;
+    uint64_t dropped[SONDE_SIGNAL_COUNT][SONDE_DROP_REASON_COUNT];
+    uint64_t attributes_dropped;   /* by size or count limits, all signals */
+    uint64_t contexts_dropped;     /* stack too deep */
+    uint64_t doorbells;            /* eventfd writes */
+    uint64_t connects;             /* hand-overs completed */
+    uint64_t threads_attached;
+    uint64_t measurements_dropped; /* wrong kind, negative, not finite, no cell */
+    bool connected;
+};
+
+/** Reads the counters. Any thread, never blocks. ret_stats->size is set by the caller. */
+SONDE_API void sonde_stats_get(struct sonde_stats *ret_stats);
+
+SONDE_END
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages between libsonde and sonded: a SOCK_SEQPACKET unix socket, one message a packet, host byte order.
+ *
+ *   service -> agent   HELLO (once, first), MEMORY (one fd; the first MEMORY is PROCESS and carries the doorbell
+ *                      eventfd as a second fd), FLUSH, BYE
+ *   agent -> service   WELCOME (one fd: the control page), ACCEPT or REFUSE per MEMORY, FLUSHED, EVICTED (then closes)
+ *
+ * The service sends HELLO at once, and its memories when WELCOME came; memory made later is sent when it is made.
+ * After a reconnect it hands all of its memory over again; the agent knows it by process and ring ids.
+ * The agent answers FLUSH when it has appended to its queue all that the peer's rings held when FLUSH arrived. */
+#ifndef SONDE_LINK_PROTOCOL_H
+#define SONDE_LINK_PROTOCOL_H
+
+#include <sonde/limits.h>
+#include <stdint.h>
+
+#define SONDE__PROTOCOL_VERSION 1u
+#define SONDE__MESSAGE_SIZE_MAX (SONDE_RESOURCE_SIZE_MAX + 128u)
+
+enum sonde__message_type {
+    SONDE__HELLO = 1,
+    SONDE__WELCOME,
+    SONDE__MEMORY,
+    SONDE__ACCEPT,
+    SONDE__REFUSE,
+    SONDE__FLUSH,
+    SONDE__FLUSHED,
+    SONDE__EVICTED,
+    SONDE__BYE,
+};
+
+struct sonde__message {
+    uint16_t type;    /* enum sonde__message_type */
+    uint16_t version; /* SONDE__PROTOCOL_VERSION */
+    uint32_t size;    /* of the whole packet */
+};
+
+struct sonde__hello {
+    struct sonde__message message;
+    uint8_t process_id[16];
+    uint32_t pid;
+    uint32_t resource_size; /* encoded opentelemetry Resource message follows: 0..SONDE_RESOURCE_SIZE_MAX bytes */
+};
+
+struct sonde__welcome {
+    struct sonde__message message;
+    uint64_t agent_start_unix_ns;
+};
+
+/* MEMORY and its answers. The fd says the rest (struct sonde__memory_header). */
+struct sonde__memory_message {
+    struct sonde__message message;
+    uint32_t kind;  /* enum sonde__memory_kind */
+    uint32_t index;
+    uint32_t reason; /* REFUSE, EVICTED: enum sonde__refusal */
+    uint32_t reserved;
+};
+
+enum sonde__refusal {
+    SONDE__REFUSED_SEALS = 1, /* not sealed against shrinking and growing */
+    SONDE__REFUSED_SIZE,
+    SONDE__REFUSED_FILESYSTEM, /* not tmpfs, or huge pages */
+    SONDE__REFUSED_LAYOUT,
+    SONDE__REFUSED_QUOTA,
+    SONDE__REFUSED_PEER,      /* credentials not allowed */
+    SONDE__REFUSED_VIOLATION, /* evicted: lied three times */
+};
+
+struct sonde__flush {
+    struct sonde__message message;
+    uint64_t number; /* echoed in FLUSHED */
+};
+
+#endif
