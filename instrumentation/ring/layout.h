@@ -169,6 +169,7 @@ struct sonde__slot {
     uint8_t one_thread, status, flags;
     uint16_t scope, attributes;
     uint16_t attributes_dropped, events;
+    uint32_t reserved_line0;
     uint16_t extents[SONDE__SLOT_EXTENTS]; /* at 64; extent number + 1, 0 = none */
     uint16_t events_dropped, links, links_dropped, name_offset;
     uint8_t reserved[24];
