@@ -37,6 +37,7 @@ struct sonde_ledger_exporter {
 struct sonde_ledger {
     struct sonde_ledger_intake intake[SONDE_SIGNAL_COUNT];
     struct sonde_ledger_exporter exporters[SONDE_LEDGER_EXPORTERS_MAX][SONDE_SIGNAL_COUNT];
+    uint32_t exporter_signals[SONDE_LEDGER_EXPORTERS_MAX]; /* mask; 0 = no such exporter */
     uint32_t exporter_count;
     uint64_t early_released; /* records whose ring space was given back before every exporter had its 2xx */
 };
@@ -49,7 +50,12 @@ void sonde_ledger_dropped(struct sonde_ledger *ledger, enum sonde_signal signal,
 struct sonde_export_account sonde_ledger_exporter_add(struct sonde_ledger *ledger, uint32_t cursor, const char *name, uint32_t signals);
 const char *sonde_intake_drop_name(enum sonde_intake_drop reason);   /* static */
 const char *sonde_export_drop_name(enum sonde_export_drop reason);   /* static */
-/** True when every equation holds; queue gives the queued items. On false text says which and by how much. */
+/** Items an exporter has neither settled nor in flight: appended - in flight - delivered - dropped - refused. */
+uint64_t sonde_ledger_queued(const struct sonde_ledger_exporter *account);
+/** True when every equation holds. The queue is the second witness: it counts what was appended and what each cursor has
+ *  not released. Requests settle out of order but release in order, so a cursor may hold items that are settled; it never
+ *  holds fewer than those still queued and in flight. On false text says which equation and by how much.
+ *  queue may be NULL: only the ledger's own equations. Not to be called between an append and its accounting. */
 bool sonde_ledger_balances(const struct sonde_ledger *ledger, const struct sonde_queue *queue, char *text, size_t text_size);
 
 #endif

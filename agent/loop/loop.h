@@ -21,6 +21,8 @@ int sonde_loop_run(struct sonde_loop *loop);
 void sonde_loop_stop(struct sonde_loop *loop);
 /** The real seams: clocks, random, heap. */
 const struct sonde_seams *sonde_loop_seams(struct sonde_loop *loop);
+/** Times the loop came back from waiting, since its creation. */
+uint64_t sonde_loop_wakeups(const struct sonde_loop *loop);
 /** The pool for compression (libuv's). */
 struct sonde_pool sonde_loop_pool(struct sonde_loop *loop);
 /** Called just before the loop blocks and just after it woke (the control page's sleep word). One each; NULL clears. */
@@ -28,7 +30,7 @@ void sonde_loop_on_sleep(struct sonde_loop *loop, void (*before)(void *user), vo
 
 typedef void (*sonde_timer_fn)(void *user);
 int sonde_timer_create(struct sonde_loop *loop, sonde_timer_fn fn, void *user, struct sonde_timer **ret_timer);
-/** Arms (or re-arms) for a monotonic time in ns; in the past = next turn of the loop. */
+/** Arms (or re-arms) for a monotonic time in ns; in the past = next turn of the loop; UINT64_MAX clears. Resolution 1 ms. */
 void sonde_timer_set(struct sonde_timer *timer, uint64_t monotonic_ns);
 void sonde_timer_clear(struct sonde_timer *timer);
 void sonde_timer_destroy(struct sonde_timer *timer); /* NULL is fine; freed when the loop allows */

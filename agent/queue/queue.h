@@ -14,7 +14,8 @@ struct sonde_queue;
 
 struct sonde_queue_options {
     uint64_t size_max; /* bytes of records and their overhead */
-    /** Called when records past every cursor are let go. May be NULL. */
+    /** Called when records past every cursor are let go: from inside a cursor's release, and from inside append when no
+     *  cursor takes the signal. May be NULL. */
     void (*released)(void *user, uint64_t sequence);
     /** Called after an append: exporters are woken. May be NULL. */
     void (*appended)(void *user, enum sonde_signal signal);
@@ -35,7 +36,7 @@ void sonde_queue_scope_unref(struct sonde_queue *queue, uint32_t id);
 
 /** Appends one record; the data (framed items, see record_log.h) is copied.
  *  Returns 0 and the sequence, SONDE_EFULL (size_max reached: nothing appended, the caller keeps its copy and comes again),
- *  SONDE_ETOOBIG (over SONDE_QUEUE_RECORD_SIZE_MAX), -ENOMEM. */
+ *  SONDE_ETOOBIG (over SONDE_QUEUE_RECORD_SIZE_MAX), SONDE_EINVALID (an id without a reference), -ENOMEM. */
 int sonde_queue_append(struct sonde_queue *queue, enum sonde_signal signal, uint32_t resource_id, uint32_t scope_id,
                        uint32_t count, struct sonde_bytes data, uint64_t *ret_sequence);
 
@@ -49,6 +50,8 @@ uint64_t sonde_queue_released(const struct sonde_queue *queue);
 uint64_t sonde_queue_size(const struct sonde_queue *queue);      /* bytes held */
 /** Items of a signal not yet released by a cursor (in flight ones included). */
 uint64_t sonde_queue_items(const struct sonde_queue *queue, uint32_t cursor, enum sonde_signal signal);
+/** Items of a signal ever appended. */
+uint64_t sonde_queue_appended(const struct sonde_queue *queue, enum sonde_signal signal);
 uint32_t sonde_queue_cursor_count(const struct sonde_queue *queue);
 
 #endif
