@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the process is set to: options of sonde_start(), else OTEL_* and SONDE_* variables, else defaults.
+ * Resolved once, at the first use of the library; never changes after that, not even in a forked child.
+ * Empty variables are unset; a bad value is ignored and reported (sonde__report()).
+ * Source: OpenTelemetry specification, configuration/sdk-environment-variables.md, configuration/common.md. */
+#ifndef SONDE_RESOURCE_SETTINGS_H
+#define SONDE_RESOURCE_SETTINGS_H
+
+#include <sonde/options.h>
+#include <stdatomic.h>
+
+/* What decides for a span without a parent; with sampler_parent_based a span with one follows its parent. */
+enum sonde__sampler_kind { SONDE__SAMPLER_ALWAYS_ON = 0, SONDE__SAMPLER_ALWAYS_OFF, SONDE__SAMPLER_RATIO };
+
+#define SONDE__SOCKET_PATH_MAX 108u /* sizeof sun_path, the NUL included */
+
+/* Limits are never above the compile-time ones of sonde/limits.h; SIZE_MAX = no limit. */
+struct sonde__settings {
+    bool disabled;
+    bool sampler_parent_based;
+    enum sonde__sampler_kind sampler; /* default: parent-based, always on */
+    double sampler_ratio;             /* 0..1, used by SONDE__SAMPLER_RATIO; default 1 */
+
+    size_t attribute_value_length_limit; /* bytes of string and byte values of spans, events and links */
+    size_t span_attribute_count_limit;
+    size_t span_event_count_limit;
+    size_t span_link_count_limit;
+    size_t event_attribute_count_limit;
+    size_t link_attribute_count_limit;
+    size_t log_attribute_value_length_limit;
+    size_t log_attribute_count_limit;
+
+    char agent_socket[SONDE__SOCKET_PATH_MAX]; /* empty = the standard places */
+    char service_name[256];                    /* empty = not given here */
+    char service_namespace[256];
+    char service_version[256];
+    char resource_attributes[4096];            /* OTEL_RESOURCE_ATTRIBUTES as found, NUL-terminated */
+    /* Attributes of sonde_start(): encoded Resource.attributes fields, one behind the other. */
+    uint32_t option_attributes_size;
+    uint8_t option_attributes[SONDE_RESOURCE_SIZE_MAX];
+};
+
+/* The settings themselves: valid once sonde__settings_get() returned, so anywhere between sonde__thread_enter() and
+ * sonde__thread_leave(). Read-only to everyone but settings.c. */
+extern struct sonde__settings sonde__settings __attribute__((visibility("hidden")));
+
+/** The settings, resolved from the environment if nobody did before. Never NULL. Any thread; takes a lock at first. */
+const struct sonde__settings *sonde__settings_get(void);
+
+/** Resolves the settings from options and environment. Only the first call of a process (this or _get) counts.
+ *  Returns 0, SONDE_EINVALID (something was bad and reported, the rest is applied), -EALREADY. */
+int sonde__settings_start(const struct sonde_options *options);
+
+/** Tells the user's hook, if there is one, at most 10 times a second. format as printf. Any thread. */
+void sonde__report(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
