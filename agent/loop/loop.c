@@ -4,6 +4,7 @@
 #include "agent/loop/loop.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,8 +12,14 @@
 
 #define NS_PER_MS 1000000u
 
+TAILQ_HEAD(due_list, sonde_timer);
+
 struct sonde_loop {
     uv_loop_t uv;
+    uv_idle_t idle; /* active while `due` holds something, so that the loop does not wait */
+    /* Timers of the past: libuv would call one that is re-armed in its own callback again in the same pass, for ever.
+     */
+    struct due_list due, firing;
     uv_prepare_t prepare;
     uv_check_t check;
     uv_async_t keeper; /* keeps uv_run() going with nothing else armed; wakes it for stop */
@@ -26,6 +33,8 @@ struct sonde_loop {
 };
 struct sonde_timer {
     uv_timer_t uv;
+    TAILQ_ENTRY(sonde_timer) link;
+    struct due_list *list; /* it is in, or NULL */
     struct sonde_loop *loop;
     sonde_timer_fn fn;
     void *user;
@@ -73,6 +82,34 @@ static void *real_resize(void *self, void *old, size_t size) {
     return realloc(old, size);
 }
 
+static void on_idle(uv_idle_t *handle) {
+    (void)handle;
+}
+
+static void timer_unlist(struct sonde_timer *timer) {
+    if (timer->list)
+        TAILQ_REMOVE(timer->list, timer, link);
+    timer->list = NULL;
+}
+
+static void timer_list(struct sonde_timer *timer, struct due_list *list) {
+    TAILQ_INSERT_TAIL(list, timer, link);
+    timer->list = list;
+}
+
+static void fire_due(struct sonde_loop *loop) {
+    struct sonde_timer *timer;
+    while ((timer = TAILQ_FIRST(&loop->due))) {
+        timer_unlist(timer);
+        timer_list(timer, &loop->firing);
+    }
+    (void)uv_idle_stop(&loop->idle);
+    while ((timer = TAILQ_FIRST(&loop->firing))) {
+        timer_unlist(timer);
+        timer->fn(timer->user);
+    }
+}
+
 static void on_prepare(uv_prepare_t *handle) {
     struct sonde_loop *loop = handle->data;
     if (loop->before)
@@ -83,6 +120,7 @@ static void on_check(uv_check_t *handle) {
     loop->wakeups++;
     if (loop->after)
         loop->after(loop->sleep_user);
+    fire_due(loop);
 }
 static void on_keeper(uv_async_t *handle) {
     struct sonde_loop *loop = handle->data;
@@ -93,6 +131,9 @@ static void on_keeper(uv_async_t *handle) {
 static void start_handles(struct sonde_loop *loop) { /* none of these can fail on a fresh loop */
     (void)uv_prepare_init(&loop->uv, &loop->prepare);
     (void)uv_check_init(&loop->uv, &loop->check);
+    (void)uv_idle_init(&loop->uv, &loop->idle);
+    TAILQ_INIT(&loop->due);
+    TAILQ_INIT(&loop->firing);
     loop->prepare.data = loop->check.data = loop->keeper.data = loop;
     (void)uv_prepare_start(&loop->prepare, on_prepare);
     (void)uv_check_start(&loop->check, on_check);
@@ -129,6 +170,7 @@ void sonde_loop_destroy(struct sonde_loop *loop) {
         return;
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_close((uv_handle_t *)&loop->idle, NULL);
     uv_close((uv_handle_t *)&loop->keeper, NULL);
     while (uv_loop_alive(&loop->uv)) /* closing handles, and jobs the pool still has */
         (void)uv_run(&loop->uv, UV_RUN_ONCE);
@@ -210,25 +252,29 @@ int sonde_timer_create(struct sonde_loop *loop, sonde_timer_fn fn, void *user, s
 }
 
 void sonde_timer_set(struct sonde_timer *timer, uint64_t monotonic_ns) {
-    if (monotonic_ns == UINT64_MAX) {
-        sonde_timer_clear(timer);
+    struct sonde_loop *loop = timer->loop;
+    sonde_timer_clear(timer);
+    if (monotonic_ns == UINT64_MAX)
+        return;
+    uint64_t now_ns = real_monotonic(NULL);
+    if (monotonic_ns <= now_ns) {
+        timer_list(timer, &loop->due);
+        (void)uv_idle_start(&loop->idle, on_idle);
         return;
     }
-    uint64_t now_ns = real_monotonic(NULL), delay_ms = 0;
-    if (monotonic_ns > now_ns)
-        delay_ms = (monotonic_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
-    uv_update_time(&timer->loop->uv); /* libuv counts from its cached time, which may be a long callback old */
-    (void)uv_timer_start(&timer->uv, on_timer, delay_ms, 0);
+    uv_update_time(&loop->uv); /* libuv counts from its cached time, which may be a long callback old */
+    (void)uv_timer_start(&timer->uv, on_timer, (monotonic_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS, 0);
 }
 
 void sonde_timer_clear(struct sonde_timer *timer) {
+    timer_unlist(timer);
     (void)uv_timer_stop(&timer->uv);
 }
 
 void sonde_timer_destroy(struct sonde_timer *timer) {
     if (!timer)
         return;
-    (void)uv_timer_stop(&timer->uv);
+    sonde_timer_clear(timer);
     uv_close((uv_handle_t *)&timer->uv, free_handle);
 }
 
