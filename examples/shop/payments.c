@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* payments: takes the money, or is slow, or says 503. How often is set by PAYMENTS_FAIL_RATE and PAYMENTS_SLOW_RATE
+ * (0..1), how slow by PAYMENTS_SLOW_MS. */
+#include "shop.h"
+#include <stdlib.h>
+#include <time.h>
+
+static double fail_rate, slow_rate, slow_ms;
+static struct sonde_instrument taken;
+
+static double chance(void) {
+    static _Thread_local unsigned seed;
+    if (!seed)
+        seed = (unsigned)time(NULL) ^ (unsigned)(uintptr_t)&seed;
+    return (double)rand_r(&seed) / (double)RAND_MAX;
+}
+
+/* Asks the bank; here a wait and a throw of dice. */
+static bool authorize(double amount) {
+    struct sonde_span span;
+    sonde_span_start(&span, SONDE_NAME("authorize card"), NULL);
+    sonde_span_set_double(&span, SONDE_KEY("shop.payment.amount"), amount);
+
+    double wait_ms = 1 + 4 * chance();
+    if (chance() < slow_rate) {
+        wait_ms = slow_ms;
+        struct sonde_attribute why[] = {SHOP_STRING("shop.payment.reason", "second factor asked for")};
+        sonde_span_add_event(&span, SONDE_NAME("payment.delayed"), 0, why, 1);
+    }
+    struct timespec wait = {(time_t)(wait_ms / 1e3), (long)((uint64_t)(wait_ms * 1e6) % 1000000000u)};
+    (void)nanosleep(&wait, NULL);
+
+    bool ok = chance() >= fail_rate;
+    if (ok)
+        sonde_span_add_event(&span, SONDE_NAME("payment.authorized"), 0, NULL, 0);
+    else
+        shop_span_fail(&span, "BankUnavailable", "the bank did not answer");
+    sonde_span_end(&span);
+    return ok;
+}
+
+static unsigned post_payments(const struct shop_request *request, json_t **ret_body) {
+    const char *order = json_string_value(json_object_get(request->body, "order"));
+    double amount = json_number_value(json_object_get(request->body, "amount"));
+    if (!order || amount <= 0)
+        return 400;
+    sonde_span_set_cstr(request->span, SONDE_KEY("shop.order.id"), order);
+    if (!authorize(amount))
+        return 503;
+    struct sonde_attribute currency[] = {SHOP_STRING("shop.currency", "EUR")};
+    sonde_instrument_add(taken, 1, currency, 1);
+    *ret_body = json_pack("{s:s}", "paid", order);
+    return 200;
+}
+
+int main(void) {
+    static const struct shop_route routes[] = {{"POST", "/payments", "POST /payments", post_payments}, {0}};
+    fail_rate = shop_env_number("PAYMENTS_FAIL_RATE", 0.1);
+    slow_rate = shop_env_number("PAYMENTS_SLOW_RATE", 0.1);
+    slow_ms = shop_env_number("PAYMENTS_SLOW_MS", 120);
+    shop_stop_prepare();
+
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    options.service_name = "payments";
+    options.service_namespace = "shop";
+    (void)sonde_start(&options);
+    struct sonde_instrument_options counter = {.size = sizeof counter,
+                                               .kind = SONDE_COUNTER,
+                                               .name = "shop.payments",
+                                               .unit = "{payment}",
+                                               .description = "Payments taken."};
+    (void)sonde_instrument_create(&counter, &taken);
+
+    struct shop_server *server = shop_server_start("payments", (unsigned)shop_env_number("PAYMENTS_PORT", 0), routes);
+    if (!server)
+        return EXIT_FAILURE;
+    shop_stop_wait();
+    shop_server_stop(server);
+    (void)sonde_shutdown(2000);
+    return EXIT_SUCCESS;
+}
