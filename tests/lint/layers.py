@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""include <- instrumentation <- exporters <- agent: nobody includes downwards, and libraries stay where they belong."""
+import re
+import sys
+import source
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
+LAYERS = ["include", "instrumentation", "exporters", "agent"]
+SOCKETS = {"sys/socket.h", "sys/un.h", "netinet/in.h", "netinet/tcp.h", "arpa/inet.h", "netdb.h"}
+STANDARD = {"stdbool.h", "stddef.h", "stdint.h", "string.h", "stdlib.h", "limits.h", "errno.h"}
+# Header -> folders (or files) that may include it.
+HOMES = {
+    "uv.h": ["agent/loop/", "agent/net/", "agent/main"],
+    "curl/curl.h": ["agent/net/", "include/sonde/carrier/", "examples/", "tests/"],
+    "http_parser.h": ["agent/net/", "tests/"],
+    "yaml.h": ["agent/config/", "tests/"],
+    "hiredis/hiredis.h": ["agent/collect/", "include/sonde/carrier/", "examples/", "tests/"],
+    "microhttpd.h": ["examples/", "tests/"],
+}
+SOCKET_HOMES = ["instrumentation/link/", "agent/", "examples/", "tests/"]
+SOCKET_BANNED = ["agent/queue/", "agent/ledger/", "agent/series/", "agent/process/", "agent/config/"]
+
+
+def starts(path, prefixes):
+    return any(path.startswith(p) for p in prefixes)
+
+
+def check_include(path, header, quoted):
+    """Why this include is wrong, or None."""
+    layer = path.split("/")[0]
+    target = header.split("/")[0]
+    if layer == "include" and not (header.startswith("sonde/") or header in STANDARD or header in HOMES):
+        return "a public header includes standard C and sonde/ only"
+    if layer in LAYERS and target in LAYERS and LAYERS.index(target) > LAYERS.index(layer):
+        return f"{layer} must not know {target}"
+    if layer in LAYERS and target in ("tests", "examples"):
+        return f"{layer} must not know {target}"
+    if layer == "examples" and target in LAYERS[1:]:
+        return "examples use the public headers only"
+    if header in HOMES and not starts(path, HOMES[header]):
+        return "only in " + ", ".join(HOMES[header])
+    if header in SOCKETS and (not starts(path, SOCKET_HOMES) or starts(path, SOCKET_BANNED)):
+        return "no sockets here"
+    if layer == "instrumentation" and ("protobuf-c" in header or header.endswith(".pb-c.h")):
+        return "libsonde has no protobuf-c"
+    private = re.search(r"(^|[_/])(private|internal)\.h$", header)
+    if private and quoted and "/" in header and not path.startswith(header.rsplit("/", 1)[0] + "/") \
+            and layer != "tests":
+        return "private to its folder"
+    return None
+
+
+def main(root):
+    bad = 0
+    for file in source.files(root, ".c", ".h", ".cc"):
+        path = file.relative_to(root).as_posix()
+        text = source.strip(file.read_text(), keep_strings=True)
+        for match in INCLUDE.finditer(text):
+            why = check_include(path, match.group(2), match.group(1) == '"')
+            if why:
+                print(f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match.group(2)}: {why}")
+                bad += 1
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1]) else 0)
