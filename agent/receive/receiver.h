@@ -15,6 +15,8 @@ struct sonde_receiver_env {
     struct sonde_queue *queue;
     struct sonde_ledger *ledger;
     struct sonde_series_store *series;
+    const char *socket_path; /* where services connect (agent.socket); the agent holds the lock beside it and has made the
+                                directory, so that a file left there is nobody's and is to be unlinked before bind() */
 };
 
 /** One peer, for the page and `sonde status`. */
