@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# What the scripts share. Source it; it changes into the root of the tree.
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# packages FILE...: installs what is missing of the packages listed. Quiet unless it fails.
+packages() {
+    local wanted missing=() name log
+    wanted=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$@")
+    for name in $wanted; do
+        dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    command -v apt-get >/dev/null || die "needed, and there is no apt-get: ${missing[*]}"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "needs root or sudo to install: ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "installing ${#missing[@]} packages: ${missing[*]}"
+    log=$(mktemp)
+    # Services of packages (redis-server, prometheus) must not be started by their installation: policy-rc.d says no (101).
+    # shellcheck disable=SC2016 # the inner shell expands
+    if ! { "${as_root[@]}" sh -c '
+        set -e
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            printf "#!/bin/sh\nexit 101\n" >"$policy"
+            chmod 755 "$policy"
+            trap "rm -f $policy" EXIT
+        fi
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get -q update
+        apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
+        ' sh "${missing[@]}"; } >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        die "apt-get could not install: ${missing[*]}"
+    fi
+    rm -f "$log"
+}
+
+# venv: makes or refreshes .venv with what tests/interop/requirements.txt lists.
+venv() {
+    local stamp=.venv/requirements.done log
+    [ -f "$stamp" ] && cmp -s "$stamp" tests/interop/requirements.txt && return 0
+    say 'making .venv with the OpenTelemetry protobuf messages'
+    log=$(mktemp)
+    if ! { python3 -m venv .venv && .venv/bin/python -m pip install -q --disable-pip-version-check \
+        -r tests/interop/requirements.txt; } >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        die 'cannot make .venv'
+    fi
+    rm -f "$log"
+    cp tests/interop/requirements.txt "$stamp"
+}
+
+# build DIR [MESON OPTION...]: configures (again when the options differ) and compiles. Quiet unless it fails.
+build() {
+    local dir=$1 log options
+    shift
+    options="$*"
+    log=$(mktemp)
+    say "building $dir"
+    if [ "$(cat "$dir/options.used" 2>/dev/null)" != "$options" ] || [ ! -f "$dir/build.ninja" ]; then
+        rm -rf "$dir"
+        meson setup "$dir" "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; rm -f "$log"; die "meson setup $dir failed"; }
+        printf '%s' "$options" >"$dir/options.used"
+    fi
+    meson compile -C "$dir" >"$log" 2>&1 || { grep -vE '^\[[0-9]+/[0-9]+\]' "$log" | tail -n 60 >&2; rm -f "$log"; die "building $dir failed"; }
+    rm -f "$log"
+}
