@@ -61,7 +61,7 @@ struct sonde_exporter_status {
     uint64_t requests, request_errors, retries;
     uint64_t bytes_sent, bytes_uncompressed;
     uint32_t requests_in_flight;
-    bool failing; /* the last attempt failed */
+    bool failing; /* the last attempt failed, or the backend refuses everything */
     char endpoint[256];
 };
 
@@ -70,6 +70,9 @@ struct sonde_exporter_ops {
     size_t config_size;
     const struct sonde_option *options; /* rows, SONDE_OPTION_END last */
     uint32_t signals;                   /* bit 1 << enum sonde_signal */
+    /** Optional: those of .signals that this configuration takes, for its cursor's mask; 0 = the configuration is bad
+     *  (create will say why). NULL = all of .signals. */
+    uint32_t (*signals_of)(const void *config);
     /** Mandatory. config is kept until destroy. Checks what rows cannot (an URL, say): on SONDE_EINVALID error_text holds a
      *  sentence naming the key and what is accepted. */
     int (*create)(const void *config, const struct sonde_exporter_env *env, void **ret_self, char *error_text,
@@ -82,7 +85,9 @@ struct sonde_exporter_ops {
     /** Mandatory. True when nothing is in flight and the cursor is at the end. */
     bool (*idle)(void *self);
     void (*status)(void *self, struct sonde_exporter_status *ret_status); /* mandatory */
-    void (*destroy)(void *self);                                          /* mandatory; NULL is fine; cancels exchanges */
+    /** Mandatory; NULL is fine. Cancels exchanges. What has no final answer is taken out of in_flight and stays in the
+     *  log, unreleased. A pool job may still be under way: its `done` must be called before the loop and the allocator go. */
+    void (*destroy)(void *self);
 };
 
 /** The only list of exporters: sorted by name, NULL-terminated. (exporters/registry.c) */

@@ -30,7 +30,8 @@ struct sonde_http_request {
 };
 
 /** What came back; borrowed during done. error: 0 = an HTTP answer is here (status 100..599); else -errno
- *  (-ETIMEDOUT, -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH, -EPROTO, ...) or SONDE_ETOOBIG, and error_text says more. */
+ *  (-ETIMEDOUT, -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH, -EPROTO, ...) or SONDE_ETOOBIG, and error_text says more.
+ *  Strings are never NULL in either case. */
 struct sonde_http_response {
     int error;
     const char *error_text;
