@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP header fields: an array of pairs. Names are compared without case, by length first: of a dozen headers hardly
+ * one has the right length, so a look-up touches little memory. */
+#include "instrumentation/carrier/text.h"
+#include <sonde/carrier/http.h>
+#include <sonde/err.h>
+
+static bool name_equals(struct sonde_string header, struct sonde_string lower) {
+    if (header.size != lower.size)
+        return false;
+    for (size_t i = 0; i < lower.size; i++) {
+        char c = header.data[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c + ('a' - 'A'));
+        if (c != lower.data[i])
+            return false;
+    }
+    return true;
+}
+
+static bool is_space(char c) {
+    return c == ' ' || c == '\t';
+}
+
+static struct sonde_string trim(struct sonde_string value) {
+    while (value.size && is_space(value.data[value.size - 1]))
+        value.size--;
+    while (value.size && is_space(*value.data)) {
+        value.data++;
+        value.size--;
+    }
+    return value;
+}
+
+/** Index of the first header of a name at or after `from`, or count. */
+static size_t find(const struct sonde_http_headers *headers, struct sonde_string name, size_t from) {
+    size_t i = from;
+    while (i < headers->count && !name_equals(headers->headers[i].name, name))
+        i++;
+    return i;
+}
+
+static bool http_get(void *self, struct sonde_string name, struct sonde_string *ret_value) {
+    const struct sonde_http_headers *headers = self;
+    size_t i = find(headers, name, 0);
+    if (i == headers->count)
+        return false;
+    *ret_value = trim(headers->headers[i].value);
+    return true;
+}
+
+static void http_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
+    const struct sonde_http_headers *headers = self;
+    for (size_t i = find(headers, name, 0); i < headers->count; i = find(headers, name, i + 1))
+        if (!visit(user, trim(headers->headers[i].value)))
+            return;
+}
+
+/** Takes out every header of a name at or after `from`; the others keep their order. */
+static void remove_from(struct sonde_http_headers *headers, struct sonde_string name, size_t from) {
+    size_t kept = from;
+    for (size_t i = from; i < headers->count; i++)
+        if (!name_equals(headers->headers[i].name, name))
+            headers->headers[kept++] = headers->headers[i];
+    headers->count = kept;
+}
+
+static void http_remove(void *self, struct sonde_string name) {
+    struct sonde_http_headers *headers = self;
+    size_t i = find(headers, name, 0);
+    if (i < headers->count) /* else the array, which may be constant, is not written */
+        remove_from(headers, name, i);
+}
+
+static bool is_sendable(struct sonde_string name, struct sonde_string value) {
+    for (size_t i = 0; i < name.size; i++)
+        if (name.data[i] <= 0x20 || name.data[i] > 0x7e || name.data[i] == ':')
+            return false;
+    for (size_t i = 0; i < value.size; i++)
+        if ((value.data[i] < 0x20 || value.data[i] > 0x7e) && value.data[i] != '\t')
+            return false;
+    return name.size > 0;
+}
+
+static int http_set(void *self, struct sonde_string name, struct sonde_string value) {
+    struct sonde_http_headers *headers = self;
+    if (!is_sendable(name, value))
+        return SONDE_EINVALID;
+    struct sonde__text text = {headers->text, headers->text_size, &headers->text_used};
+    size_t i = find(headers, name, 0);
+    if (i == headers->count) {
+        if (headers->count >= headers->capacity || !sonde__text_fits(&text, name.size + value.size + 2))
+            return SONDE_ETOOBIG;
+        headers->headers[i].name = (struct sonde_string){sonde__text_put(&text, name), name.size};
+        headers->headers[i].value = (struct sonde_string){sonde__text_put(&text, value), value.size};
+        headers->count++;
+        return 0;
+    }
+    struct sonde_http_header *header = &headers->headers[i];
+    if (!sonde__text_replace(&text, header->value, value)) {
+        if (!sonde__text_fits(&text, value.size + 1))
+            return SONDE_ETOOBIG;
+        header->value.data = sonde__text_put(&text, value);
+    }
+    header->value.size = value.size;
+    remove_from(headers, name, i + 1);
+    return 0;
+}
+
+static void http_keys(void *self, sonde_carrier_visit visit, void *user) {
+    const struct sonde_http_headers *headers = self;
+    for (size_t i = 0; i < headers->count; i++)
+        if (!visit(user, headers->headers[i].name))
+            return;
+}
+
+struct sonde_carrier sonde_http_carrier(struct sonde_http_headers *headers) {
+    static const struct sonde_carrier_ops ops = {
+        .get = http_get, .each = http_each, .set = http_set, .remove = http_remove, .keys = http_keys};
+    return (struct sonde_carrier){&ops, headers};
+}
