@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""script/demo: the agent, the shop and traffic on this machine; one joined trace as text.
+usage: demo.py --build BUILD [--check]"""
+import argparse
+import json
+import signal
+import sys
+import time
+
+from stage import Stage, wait_until
+from traces import SERVICES, Traces
+
+RATE = 40
+CHECK_SECONDS = 6
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def verdict(stage, accepted):
+    """What --check reports; traffic has ended."""
+    wait_until(stage.shipped, 20, "every order shipped")
+    stage.stop_shop()  # clean ends: what they still held is delivered
+
+    def all_joined():
+        traces = Traces(stage.sink.spans())
+        return all(traces.why_not_joined(order) is None for order in accepted)
+
+    try:
+        wait_until(all_joined, 20, "every accepted order joined at the backend")
+        wait_until(lambda: stage.ledger().settled(), 10, "nothing queued or in flight")
+    except TimeoutError as error:
+        say(str(error))
+    ledger = stage.ledger()
+    stage.stop("sonded")
+
+    spans = stage.sink.spans()
+    traces = Traces(spans)
+    missing = [order for order in accepted if order not in traces.by_order]
+    reasons = {order: traces.why_not_joined(order) for order in accepted}
+    broken = {order: why for order, why in reasons.items() if why}
+    for order, why in list(broken.items())[:5]:
+        say(f"order {order}: {why}")
+    undelivered = max(0, ledger.appended("traces") - len(traces.by_id))
+    return traces, {
+        "services": len({s["service"] for s in spans} & set(SERVICES)),
+        "traces": len(accepted),
+        "joined": len(accepted) - len(broken),
+        "spans": len(traces.by_id),
+        "lost": ledger.lost() + len(missing) + undelivered,
+        "duplicates": traces.duplicates,
+        "logs": stage.sink.log_count(),
+        "lag_series": "sonde.messaging.consumer.lag" in stage.sink.metric_names(),
+        "ledger_balances": ledger.balances(),
+        "complaints": stage.sink.complaints(),
+    }
+
+
+def check(stage):
+    began = time.monotonic()
+    stage.start_all(PAYMENTS_FAIL_RATE=0.1, PAYMENTS_SLOW_RATE=0.05)
+    accepted, counts = stage.load(RATE, CHECK_SECONDS)
+    say(f"load: {counts}")
+    traces, result = verdict(stage, accepted)
+    result["seconds"] = round(time.monotonic() - began, 1)
+    order = traces.most_telling(accepted)
+    if order:
+        say(traces.waterfall(order))
+    good = (result["services"] == 3 and result["traces"] > 0 and result["joined"] == result["traces"] and result["lost"] == 0
+            and result["ledger_balances"] and not result["complaints"] and counts["accepted"] == len(accepted))
+    print(json.dumps(result), flush=True)
+    return 0 if good else 1
+
+
+def show(stage):
+    stage.start_all(PAYMENTS_FAIL_RATE=0.1, PAYMENTS_SLOW_RATE=0.05)
+    accepted, counts = stage.load(RATE, 3)
+    wait_until(stage.shipped, 20, "every order shipped")
+    order = wait_until(lambda: Traces(stage.sink.spans()).most_telling(accepted), 20, "a joined trace at the backend")
+    print(Traces(stage.sink.spans()).waterfall(order))
+    print(f"\n{counts['accepted']} orders accepted. Traffic goes on at {RATE // 4} orders a second:\n"
+          f"  status page   http://127.0.0.1:{stage.page}/\n"
+          f"  metrics       http://127.0.0.1:{stage.page}/metrics\n"
+          f"  an order      curl -d '{{\"order\":\"mine\",\"amount\":5}}' {stage.orders_url}\n"
+          "Ctrl-C stops everything.", flush=True)
+    stage.start_load(RATE // 4)
+    while all(process.alive() for process in stage.running.values()):
+        time.sleep(0.5)
+    dead = [name for name, process in stage.running.items() if not process.alive()]
+    say(f"ended by itself: {dead}")
+    return 1
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, interrupted)
+    with Stage(arguments.build) as stage:
+        try:
+            return check(stage) if arguments.check else show(stage)
+        except KeyboardInterrupt:
+            say("stopping")
+            return 130 if arguments.check else 0
+        except (TimeoutError, RuntimeError) as error:
+            say(str(error))
+            for name, process in stage.running.items():
+                say(f"--- {name}\n{process.log()}")
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts and stops what the shop needs: Redis, the agent, the sink that plays the OTLP backend, and the shop itself.
+Everything listens on 127.0.0.1, on ports that the system gives, below one temporary directory, and is ended by its pid.
+The demo and the integration tests use this."""
+import json
+import os
+import pathlib
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+CONFIG = """\
+agent:
+  listen: 127.0.0.1:{page}
+  socket: {dir}/agent.sock
+exporters:
+  otlp_http:
+    endpoint: http://127.0.0.1:{sink}
+collectors:
+  redis:
+    address: 127.0.0.1:{redis}
+    interval: 1s
+"""
+
+
+def wait_until(condition, seconds, what):
+    """Polls until the condition gives something true, and gives it back; TimeoutError at the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {seconds} s still not: {what}")
+        time.sleep(0.05)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Process:
+    """A child with its output kept: stdout line by line, stderr in a file."""
+
+    def __init__(self, name, command, directory, env=None):
+        self.name = name
+        self.stderr_path = pathlib.Path(directory) / f"{name}.log"
+        with open(self.stderr_path, "ab") as stderr:
+            self.child = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=stderr,
+                                          stdin=subprocess.DEVNULL, text=True, env=env, cwd=directory)
+        self.lines = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.child.stdout:
+            self.lines.put(line.rstrip("\n"))
+        self.lines.put(None)
+
+    def line(self, text, seconds=30):
+        """The next line of stdout that holds the text."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                line = self.lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                raise TimeoutError(f"{self.name} did not print {text!r}\n{self.log()}") from None
+            if line is None:
+                raise RuntimeError(f"{self.name} ended with {self.child.wait()}\n{self.log()}")
+            if text in line:
+                return line
+
+    def log(self):
+        return self.stderr_path.read_text(errors="replace")[-4000:]
+
+    def alive(self):
+        return self.child.poll() is None
+
+    def stop(self, how=signal.SIGTERM, seconds=15):
+        """Sends the signal and gives the exit status; SIGKILL when that takes too long."""
+        if self.alive():
+            self.child.send_signal(how)
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+            return "did not end by itself"
+
+
+class Stage:
+    """with Stage("build") as stage: stage.start_all(); ..."""
+
+    def __init__(self, build):
+        self.build = pathlib.Path(build).resolve()
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sonde-stage-"))
+        self.page, self.redis_port = free_port(), free_port()
+        self.running = {}
+        self.sink = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def start(self, name, command, **env):
+        self.running[name] = Process(name, command, self.dir, dict(os.environ, **{k: str(v) for k, v in env.items()}))
+        return self.running[name]
+
+    def stop(self, name, how=signal.SIGTERM):
+        return self.running.pop(name).stop(how)
+
+    def close(self):
+        for name in reversed(list(self.running)):
+            self.running.pop(name).stop(seconds=8)
+        if self.sink:
+            self.sink.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # --- one by one ---
+    def start_redis(self):
+        self.start("redis", ["redis-server", "--bind", "127.0.0.1", "--port", self.redis_port, "--save", "", "--appendonly",
+                             "no", "--dir", self.dir]).line("Ready to accept connections")
+
+    def start_sink(self):
+        self.sink = Sink(self.dir)
+
+    def start_agent(self, config=CONFIG):
+        path = self.dir / "sonded.yaml"
+        path.write_text(config.format(page=self.page, dir=self.dir, sink=self.sink.port, redis=self.redis_port))
+        agent = self.start("sonded", [self.build / "agent" / "sonded", "--config", path])
+        wait_until(lambda: self.ready() or not agent.alive(), 30, "agent ready")
+        if not agent.alive():
+            raise RuntimeError(f"sonded ended\n{agent.log()}")
+
+    def start_shop(self, **env):
+        common = dict(SONDE_AGENT_SOCKET=self.dir / "agent.sock", REDIS_PORT=self.redis_port, **env)
+        shop = self.build / "examples"
+        payments = self.start("payments", [shop / "shop-payments"], **common)
+        common["PAYMENTS_URL"] = "http://" + payments.line("listening on").split()[-1]
+        orders = self.start("orders", [shop / "shop-orders"], **common)
+        self.orders_url = "http://" + orders.line("listening on").split()[-1] + "/orders"
+        self.start("shipping", [shop / "shop-shipping"], **common).line("consumes")
+
+    def start_all(self, **env):
+        self.start_redis()
+        self.start_sink()
+        self.start_agent()
+        self.start_shop(**env)
+
+    def stop_shop(self):
+        """SIGTERM to the services, orders first; all must end cleanly."""
+        for name in ("orders", "payments", "shipping"):
+            log = self.running[name]
+            status = self.stop(name)
+            if status != 0:
+                raise RuntimeError(f"{name}: exit status {status} after SIGTERM\n{log.log()}")
+
+    def load(self, rate, seconds):
+        """Sends orders; the ids of those that were accepted, and the counts."""
+        ids = self.dir / "accepted"
+        load = self.start("load", [self.build / "examples" / "shop-load", self.orders_url, rate, seconds, ids])
+        words = load.line("accepted ", seconds + 30).split()
+        self.stop("load")
+        return ids.read_text().split(), dict(zip(words[::2], map(int, words[1::2])))
+
+    # --- looking ---
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.page}{path}", timeout=5) as answer:
+            return answer.read().decode()
+
+    def ready(self):
+        try:
+            return bool(self.get("/readyz")) or True
+        except OSError:
+            return False
+
+    def shipped(self):
+        """Nothing left in the stream that the group has not acknowledged."""
+        out = subprocess.run(["redis-cli", "-p", str(self.redis_port), "--json", "XINFO", "GROUPS", "orders"],
+                             capture_output=True, text=True, check=False).stdout
+        groups = json.loads(out or "[]")
+        return bool(groups) and all(g["pending"] == 0 and g["lag"] == 0 for g in groups)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shop, the agent and the sink together, one case a run.  usage: shop_test.py BUILD CASE
+Each case ends with every accepted order joined at the backend and the ledger in balance."""
+import pathlib
+import signal
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples" / "shop"))
+from stage import Stage, wait_until  # noqa: E402
+from traces import Traces  # noqa: E402
+
+QUIET = {"PAYMENTS_FAIL_RATE": 0, "PAYMENTS_SLOW_RATE": 0}
+
+
+def unjoined(stage, accepted):
+    traces = Traces(stage.sink.spans())
+    return {order: why for order in accepted if (why := traces.why_not_joined(order))}
+
+
+def must_join(stage, accepted, seconds=30):
+    assert accepted, "no order was accepted"
+    try:
+        wait_until(lambda: not unjoined(stage, accepted), seconds, "all joined")
+    except TimeoutError:
+        broken = unjoined(stage, accepted)
+        raise AssertionError(f"{len(broken)} of {len(accepted)} orders not joined: {list(broken.items())[:5]}") from None
+
+
+def must_balance(stage):
+    wait_until(lambda: stage.ledger().settled(), 15, "nothing queued or in flight")
+    ledger = stage.ledger()
+    assert ledger.balances(), ledger.text()
+    assert ledger.lost() == 0, ledger.text()
+
+
+def silent(stage):
+    """The library prints nothing, whatever the agent does."""
+    for name in ("orders", "payments"):
+        assert stage.running[name].log() == "", f"{name} said: {stage.running[name].log()}"
+
+
+def agent_absent(stage):
+    """Never there: every order is served, nothing is printed, and SIGTERM ends the services in time."""
+    stage.start_redis()
+    stage.start_shop(**QUIET)
+    accepted, counts = stage.load(100, 2)
+    assert counts["failed"] == counts["refused"] == 0 and len(accepted) == counts["accepted"] > 100, counts
+    silent(stage)
+    wait_until(stage.shipped, 20, "every order shipped")
+    stage.stop_shop()
+
+
+def agent_late(stage):
+    """Comes after the orders: what the rings hold is delivered."""
+    stage.start_redis()
+    stage.start_shop(**QUIET)
+    accepted, _ = stage.load(50, 2)
+    stage.start_sink()
+    stage.start_agent()
+    must_join(stage, accepted, 60)  # the library tries again after 30 s at most
+    silent(stage)
+    must_balance(stage)
+
+
+def agent_restarted(stage):
+    """Ends by SIGTERM and comes again, twice: services hand their memory over again, no order is lost."""
+    stage.start_all(**QUIET)
+    accepted = []
+    for _ in range(2):
+        accepted += stage.load(50, 1)[0]
+        assert stage.stop("sonded") == 0
+        accepted += stage.load(50, 1)[0]
+        stage.start_agent()
+    accepted += stage.load(50, 1)[0]
+    must_join(stage, accepted, 60)
+    silent(stage)
+    must_balance(stage)
+
+
+def agent_killed(stage):
+    """Dies by SIGKILL in the middle of traffic: nothing that was not let go early is lost."""
+    stage.start_all(**QUIET)
+    accepted = stage.load(50, 1)[0]
+    stage.stop("sonded", signal.SIGKILL)
+    accepted += stage.load(50, 1)[0]
+    stage.start_agent()
+    accepted += stage.load(50, 1)[0]
+    must_join(stage, accepted, 60)
+    must_balance(stage)
+
+
+def sigterm_drains(stage):
+    """SIGTERM to the agent right behind the traffic: it ends with 0 after everything has reached the backend."""
+    stage.start_all(**QUIET)
+    accepted = stage.load(200, 2)[0]
+    wait_until(stage.shipped, 20, "every order shipped")
+    stage.stop_shop()
+    assert stage.stop("sonded") == 0
+    broken = unjoined(stage, accepted)
+    assert accepted and not broken, f"{len(broken)} of {len(accepted)}: {list(broken.items())[:5]}"
+
+
+CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains]
+
+if __name__ == "__main__":
+    case = {c.__name__: c for c in CASES}[sys.argv[2]]
+    with Stage(sys.argv[1]) as the_stage:
+        try:
+            case(the_stage)
+        except BaseException:
+            for name, process in the_stage.running.items():
+                print(f"--- {name}\n{process.log()}", file=sys.stderr)
+            raise
