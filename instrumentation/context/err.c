@@ -15,7 +15,11 @@ const char *sonde_strerror(int code) {
         break;
     }
     if (code < 0 && code > -4096) {
-        const char *text = strerrordesc_np(-code); /* static and thread-safe, unlike strerror() */
+#ifdef __GLIBC__
+        const char *text = strerrordesc_np(-code); /* static and thread-safe, unlike glibc's strerror() */
+#else
+        const char *text = strerror(-code); /* musl's is static and thread-safe */
+#endif
         if (text)
             return text;
     }
