@@ -34,7 +34,7 @@ struct sonde__settings {
     char service_name[256];                    /* empty = not given here */
     char service_namespace[256];
     char service_version[256];
-    char resource_attributes[4096];            /* OTEL_RESOURCE_ATTRIBUTES as found, NUL-terminated */
+    char resource_attributes[4096]; /* OTEL_RESOURCE_ATTRIBUTES as found, NUL-terminated */
     /* Attributes of sonde_start(): encoded Resource.attributes fields, one behind the other. */
     uint32_t option_attributes_size;
     uint8_t option_attributes[SONDE_RESOURCE_SIZE_MAX];

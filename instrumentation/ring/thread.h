@@ -2,14 +2,18 @@
 /* This thread's side of shared memory: private state, and how every call enters and leaves the library.
  *
  *   struct sonde__thread *thread = sonde__thread_enter();   // NULL: disabled, no memory, or called from a signal
- *   if (!thread) { ...count, give a no-op... return; }      //   handler while this thread is inside (counted as BUSY)
- *   ...
+ *   if (!thread) { ...give a no-op... return; }             //   handler while this thread is inside. A call that loses
+ *   ...                                                     //   a record here counts it: sonde__drop_refused(signal)
  *   sonde__thread_leave(thread);
  *
  * The page is private, mapped with MADV_WIPEONFORK: in a forked child `ready` reads 0, and the first call there makes
  * new memory (ids, rings and all) before anything could touch the parent's.
  * `region` is NULL when the thread has no ring of its own (pool used up, memory refused): spans then are not
- * recorded and are counted; contexts still propagate. */
+ * recorded and are counted; contexts still propagate.
+ * The page outlives its thread together with the region: the next thread that gets the region finds histogram_at as
+ * it was left, everything else as new.
+ * vfork(): the child runs on its sleeping parent's thread and memory, so its spans are that thread's. exec() closes
+ * our descriptors. clone(CLONE_VM) without CLONE_THREAD and with both sides running must not trace. */
 #ifndef SONDE_RING_THREAD_H
 #define SONDE_RING_THREAD_H
 
@@ -27,7 +31,7 @@ struct sonde__stack_entry {
     uint32_t generation; /* of the attach, for tokens */
     uint32_t slot;       /* handle slot of the span that pushed it, 0 = attached context */
 };
-#define SONDE__ENTRY_REMOTE 0x100u
+#define SONDE__ENTRY_REMOTE     0x100u
 #define SONDE__TRACESTATES_SIZE 8192u
 
 struct sonde__thread {
@@ -42,16 +46,20 @@ struct sonde__thread {
     struct sonde__region *region; /* control page, or NULL */
     uint8_t *ring;                /* mapped twice in a row, so no record is split */
     struct sonde__slot *slots;
-    _Atomic uint64_t *cells;      /* SONDE_SERIES_MAX counter cells of this region, or NULL */
-    uint8_t *histograms;          /* histogram arena of this region, or NULL */
-    uint32_t region_number;       /* memory index * 16 + region */
-    uint32_t generation;          /* changes with every push; tokens and forks */
-    uint64_t bell_at;             /* head at which the next quarter of the ring is looked at */
+    _Atomic uint64_t *cells; /* SONDE_SERIES_MAX counter cells of this region, or NULL */
+    uint8_t *histograms;     /* histogram arena of this region, or NULL */
+    uint32_t region_number;  /* memory index * 16 + region */
+    uint32_t generation;     /* changes with every push; starts at random, so that no other thread's token fits */
+    uint64_t bell_at;        /* head at which the next quarter of the ring is looked at */
     uint16_t histogram_at[SONDE_SERIES_MAX]; /* offset/64 + 1 of a series' histogram in the arena; see metric/ */
     uint8_t free_slots[SONDE__SLOTS];
     struct sonde__stack_entry stack[SONDE_CONTEXT_DEPTH_MAX + 1];
     uint32_t tracestates_used;
     char tracestates[SONDE__TRACESTATES_SIZE];
+    uint64_t trace_salt; /* of trace ids, made at need: the generator alone has 2^64 states for a whole fleet */
+    /* Where large values, events and links are encoded before they are copied to a slot; untouched pages cost nothing.
+     */
+    uint8_t scratch[SONDE_SPAN_SIZE_MAX + SONDE__SLACK];
 };
 
 /* TLS model by the build: -ftls-model=initial-exec, or global-dynamic (meson option tls_model). */
@@ -60,15 +68,16 @@ extern __thread struct sonde__thread *sonde__thread_self __attribute__((visibili
 /** First use in this thread or process, in a forked child, or re-entry: attaches or returns NULL. Cold. */
 struct sonde__thread *sonde__thread_enter_slow(struct sonde__thread *thread);
 
-#define SONDE__LIKELY(x) __builtin_expect(!!(x), 1)
-#define SONDE__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define SONDE__LIKELY(x)          __builtin_expect(!!(x), 1)
+#define SONDE__UNLIKELY(x)        __builtin_expect(!!(x), 0)
 /* Keeps the compiler from moving stores across; the order matters to a signal handler and to whoever reads our
  * memory after a kill, not to another core. */
 #define SONDE__COMPILER_BARRIER() __asm__ volatile("" ::: "memory")
 
 static inline struct sonde__thread *sonde__thread_enter(void) {
     struct sonde__thread *thread = sonde__thread_self;
-    if (SONDE__UNLIKELY(!thread || !thread->ready || thread->busy)) {
+    /* ready may be cleared by the link thread (fresh start) and by sonde_shutdown() */
+    if (SONDE__UNLIKELY(!thread || !__atomic_load_n(&thread->ready, __ATOMIC_RELAXED) || thread->busy)) {
         thread = sonde__thread_enter_slow(thread);
         if (!thread)
             return NULL;
@@ -83,9 +92,24 @@ static inline void sonde__thread_leave(struct sonde__thread *thread) {
     thread->busy = 0;
 }
 
+/* Where the THREADS memories are mapped, NULL = not made. Read inside enter/leave: a forked child's first enter has
+ * put its own memory here (or NULL) before anybody looks. */
+extern uint8_t *_Atomic sonde__thread_memories[SONDE__THREAD_MEMORIES_MAX] __attribute__((visibility("hidden")));
+
 /** The slot behind a handle's `slot` number ((region_number << 6 | slot) + 1), of any thread of this process;
- *  NULL when it is 0 or its memory does not exist (a forked child, say). No check of the generation. */
-struct sonde__slot *sonde__slot_find(uint32_t slot);
+ *  NULL when it is 0 or its memory does not exist (a forked child, say). No check of the generation: a slot of fresh
+ *  memory has 0, so give slots a thread->generation, which starts at random in every thread and child.
+ *  Call inside enter/leave. */
+static inline struct sonde__slot *sonde__slot_find(uint32_t slot) {
+    uint32_t number = slot - 1u; /* slot 0 goes out of range */
+    if (SONDE__UNLIKELY(number >= SONDE_THREADS_MAX * SONDE__SLOTS))
+        return NULL;
+    const uint32_t per_memory = SONDE__REGIONS_PER_MEMORY * SONDE__SLOTS;
+    uint8_t *base = atomic_load_explicit(&sonde__thread_memories[number / per_memory], memory_order_acquire);
+    return SONDE__LIKELY(base != NULL)
+               ? (struct sonde__slot *)(base + SONDE__SLOTS_AT + (size_t)(number % per_memory) * SONDE__SLOT_SIZE)
+               : NULL;
+}
 
 /** Extents of the process pool. take returns an extent number, or -1 when all are in use. give returns one.
  *  Lock-free, any thread. sonde__extent_at gives its SONDE__EXTENT_SIZE bytes (static for the process). */
@@ -95,26 +119,24 @@ uint8_t *sonde__extent_at(int extent);
 
 /** Counts a drop in the thread's region (or, without one, in the process page). thread may be NULL. */
 void sonde__drop(struct sonde__thread *thread, enum sonde_signal signal, enum sonde_drop_reason reason);
+/** Counts a record lost because sonde__thread_enter() gave NULL: BUSY, NO_MEMORY, or nothing when the library is off.
+ */
+void sonde__drop_refused(enum sonde_signal signal);
 
-/** The process page, NULL when shared memory was refused. */
+/** The process page, NULL when shared memory was refused or the library is off. Starts the library at first use. */
 struct sonde__process *sonde__process_get(void);
 
-/** Appends a descriptor (scope, instrument, series) to the log; the caller holds its own lock.
+/** Number of the memory behind sonde__process_get(): changes in a forked child and at a fresh start. The descriptor log
+ *  (and series_count) is carried over, so scope, instrument and series numbers stay good; cells and histograms begin at
+ *  zero, histograms_head of process and regions too. */
+uint32_t sonde__process_generation(void);
+
+/** Appends a descriptor (scope, instrument, series) to the log, and counts a series. Any thread (takes a lock).
  *  Returns 0, SONDE_EFULL, SONDE_EDISABLED (no shared memory). */
 int sonde__descriptor_append(enum sonde__descriptor_type type, uint32_t index, const void *body, uint32_t body_size,
                              const void *extra, uint32_t extra_size);
 
-/* ---- the ring, producer side (ring/producer.c) ---- */
-
-/** Room for a record with a body of up to `size` bytes (plus SONDE__SLACK that block copies may scribble on).
- *  Returns where the body goes (8 bytes behind the header), or NULL (ring full). Between reserve and commit nothing
- *  is published. Call inside enter/leave, thread->region not NULL. */
-uint8_t *sonde__ring_reserve(struct sonde__thread *thread, uint32_t size);
-/** Publishes the reserved record with its true size (<= reserved), rings the doorbell if it is due. Returns the ring
- *  position behind the record. before_head, if not NULL, receives that position before the head is stored
- *  (slot->commit_position). */
-uint64_t sonde__ring_commit(struct sonde__thread *thread, uint32_t size, enum sonde__record_kind kind, uint32_t scope,
-                            uint32_t flags, _Atomic uint64_t *before_head);
+/* The ring's producer side: ring/producer.h. */
 
 /** Rings the agent's doorbell if it sleeps and this process has not rung for this sleep. (link/) */
 void sonde__doorbell_ring(void);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The link thread: connect (at once, after 1 s, then ever later up to 30 s), hand over, sleep; start over with fresh
+ * memory when the agent evicted us or our descriptors were closed, once a minute at most.
+ * Everything it waits for comes as the end of one poll(): the socket, or the wake eventfd. */
+#include "instrumentation/link/link.h"
+
+#include "instrumentation/link/doorbell.h"
+#include "instrumentation/link/session.h"
+#include "instrumentation/resource/resource.h"
+#include "instrumentation/ring/process.h"
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sonde/err.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STACK_SIZE         (64u << 10)
+#define WELCOME_TIMEOUT_MS 5000u
+#define BACKOFF_FIRST_MS   1000u
+#define BACKOFF_LAST_MS    30000u
+#define RENEW_INTERVAL_MS  60000u
+#define STEADY_MS          10000u /* a connection that lived as long is no part of a crash loop */
+#define LOOK_MS            30000u /* longest sleep: then we look whether the wake descriptor is still ours */
+#define NEVER              UINT64_MAX
+
+static struct {
+    struct sonde__lock wake_lock;
+    struct sonde__fd wake;
+    struct sonde__places places;
+    _Atomic bool running, stop, connected;
+    _Atomic uint64_t connects;
+    _Atomic uint64_t flush_wanted, flushed;
+    _Atomic uint64_t failures;     /* attempts that failed and connections that ended */
+    _Atomic uint32_t news;         /* futex word: changes with each of the above */
+    struct sonde__session session; /* the link thread's own, from here on */
+    uint32_t resource_size;
+    uint8_t resource[SONDE_RESOURCE_SIZE_MAX];
+} link_state = {.wake = {.fd = -1, .event_id = -1}, .session.socket = {.fd = -1, .event_id = -1}};
+
+static uint64_t now_ms(void) {
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+static void news_tell(void) {
+    atomic_fetch_add(&link_state.news, 1);
+    sonde__futex_wake(&link_state.news, INT_MAX);
+}
+
+static void thread_wake(void) {
+    const uint64_t one = 1;
+    sonde__lock_take(&link_state.wake_lock);
+    if (sonde__fd_is_ours(&link_state.wake))
+        (void)!write(link_state.wake.fd, &one, sizeof one); /* full means it is awake anyway */
+    sonde__lock_release(&link_state.wake_lock);
+}
+
+/* The wake descriptor to poll, made anew if somebody closed it; -1 when refused (then only time wakes us). */
+static int wake_fd(void) {
+    sonde__lock_take(&link_state.wake_lock);
+    if (!sonde__fd_is_ours(&link_state.wake))
+        link_state.wake = sonde__fd_take(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    int fd = link_state.wake.fd;
+    sonde__lock_release(&link_state.wake_lock);
+    return fd;
+}
+
+/* Sleeps until woken, until the socket has something, or until a time. True when the socket has. */
+static bool link_sleep(uint64_t until_ms) {
+    uint64_t now = now_ms();
+    uint64_t wait = until_ms <= now ? 0 : until_ms - now;
+    struct pollfd fds[2] = {{.fd = wake_fd(), .events = POLLIN},
+                            {.fd = link_state.session.socket.fd, .events = POLLIN}};
+    if (poll(fds, 2, (int)(wait > LOOK_MS ? LOOK_MS : wait)) <= 0)
+        return false;
+    uint64_t count;
+    if (fds[0].revents & POLLIN && sonde__fd_is_ours(&link_state.wake))
+        (void)!read(fds[0].fd, &count, sizeof count);
+    return fds[1].revents != 0;
+}
+
+/* From HELLO to the end of one connection. */
+static int session_run(struct sonde__session *session) {
+    const uint64_t deadline = now_ms() + WELCOME_TIMEOUT_MS;
+    int error = 0;
+    while (!error && !atomic_load(&link_state.stop)) {
+        bool settled = session->state == SONDE__CONNECTED;
+        if (link_sleep(settled ? NEVER : deadline) || !sonde__fd_is_ours(&session->socket))
+            error = sonde__session_receive(session);
+        if (!settled && session->state == SONDE__CONNECTED) {
+            atomic_fetch_add(&link_state.connects, 1);
+            atomic_store(&link_state.connected, true);
+            news_tell();
+        }
+        if (session->flushed > atomic_load(&link_state.flushed)) {
+            atomic_store(&link_state.flushed, session->flushed);
+            news_tell();
+        }
+        if (!error)
+            error = sonde__session_send(session, atomic_load(&link_state.flush_wanted));
+        if (!error && session->state != SONDE__CONNECTED && now_ms() >= deadline)
+            error = -ETIMEDOUT;
+    }
+    if (!error)
+        sonde__session_bye(session);
+    return error;
+}
+
+/* Sleeps until a time, or a stop, or (if it may) a flush that somebody waits for. */
+static void pause_until(uint64_t until_ms, bool flush_ends_it) {
+    const uint64_t wanted = atomic_load(&link_state.flush_wanted);
+    while (now_ms() < until_ms && !atomic_load(&link_state.stop) &&
+           !(flush_ends_it && atomic_load(&link_state.flush_wanted) != wanted))
+        (void)link_sleep(until_ms);
+}
+
+/* The next delay: doubled, capped, and shortened by up to a fifth so that a fleet does not come back in step. */
+static uint64_t backoff_next(uint64_t *delay_ms) {
+    uint32_t random;
+    sonde__random_fill(&random, sizeof random);
+    uint64_t delay = *delay_ms ? *delay_ms : BACKOFF_FIRST_MS;
+    *delay_ms = delay * 2u > BACKOFF_LAST_MS ? BACKOFF_LAST_MS : delay * 2u;
+    return delay - delay * (random % 200u) / 1000u;
+}
+
+/* One attempt and what comes of it. Returns true when it was a steady connection. */
+static bool attempt(struct sonde__session *session) {
+    const uint64_t begun = now_ms();
+    int error = sonde__session_open(session, &link_state.places, link_state.resource, link_state.resource_size);
+    if (!error)
+        error = session_run(session);
+    const bool was_connected = atomic_exchange(&link_state.connected, false);
+    if (error && error != SONDE_ENOAGENT)
+        sonde__report("agent: %s", sonde_strerror(error));
+    sonde__session_close(session);
+    atomic_fetch_add(&link_state.failures, 1);
+    news_tell();
+    return was_connected && now_ms() - begun >= STEADY_MS;
+}
+
+static void *link_main(void *unused) {
+    (void)unused;
+    struct sonde__session *session = &link_state.session;
+    uint64_t delay_ms = 0, renewed_ms = 0;
+    bool may_renew = true;
+    link_state.resource_size = sonde__resource_encode(link_state.resource, sizeof link_state.resource);
+    while (!atomic_load(&link_state.stop)) {
+        const bool steady = attempt(session);
+        if (steady)
+            delay_ms = 0;
+        if (session->evicted || session->memory_lost) {
+            pause_until(renewed_ms ? renewed_ms + RENEW_INTERVAL_MS : 0, false);
+            renewed_ms = now_ms();
+            may_renew = may_renew && sonde__process_renew();
+            if (!may_renew) /* for good: no connection is worth having without memory to hand over */
+                pause_until(NEVER, false);
+        } else if (!steady) {
+            pause_until(now_ms() + backoff_next(&delay_ms), true);
+        }
+    }
+    sonde__lock_take(&link_state.wake_lock);
+    sonde__fd_close(&link_state.wake);
+    sonde__lock_release(&link_state.wake_lock);
+    atomic_store(&link_state.running, false);
+    news_tell();
+    return NULL;
+}
+
+/* A small stack; more where the system's thread-local storage alone needs more. */
+static int thread_create(void) {
+    size_t sizes[] = {STACK_SIZE, 256u << 10, 0};
+    long least = sysconf(_SC_THREAD_STACK_MIN);
+    if (least > 0 && (size_t)least + (16u << 10) > sizes[0])
+        sizes[0] = ((size_t)least + (16u << 10) + 4095u) & ~(size_t)4095u;
+    int error = EINVAL;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && error == EINVAL; i++) {
+        pthread_attr_t attributes;
+        pthread_t thread;
+        if (pthread_attr_init(&attributes))
+            return ENOMEM;
+        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        if (sizes[i])
+            (void)pthread_attr_setstacksize(&attributes, sizes[i]);
+        error = pthread_create(&thread, &attributes, link_main, NULL);
+        if (!error)
+            (void)pthread_setname_np(thread, "sonde-link");
+        (void)pthread_attr_destroy(&attributes);
+    }
+    return error;
+}
+
+void sonde__link_start(void) {
+    sonde__places_list(sonde__settings_get(), &link_state.places);
+    if (wake_fd() < 0 || sonde__doorbell_fd() < 0) {
+        sonde__report("no descriptors: not connected to the agent");
+        return;
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread inherits it: signals are the service's */
+    atomic_store(&link_state.running, true);
+    int error = thread_create();
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) {
+        atomic_store(&link_state.running, false);
+        sonde__report("no link thread (%s): not connected to the agent", sonde_strerror(-error));
+    }
+}
+
+void sonde__link_forget(void) {
+    sonde__fd_close(&link_state.session.socket);
+    sonde__fd_close(&link_state.wake);
+    sonde__doorbell_forget();
+    memset(&link_state, 0, sizeof link_state);
+    link_state.wake = link_state.session.socket = SONDE__FD_NONE;
+}
+
+void sonde__link_memory_made(void) {
+    if (atomic_load(&link_state.running))
+        thread_wake();
+}
+
+uint64_t sonde__link_connects(bool *ret_connected) {
+    *ret_connected = atomic_load(&link_state.connected);
+    return atomic_load(&link_state.connects);
+}
+
+int sonde__link_flush(uint32_t timeout_ms) {
+    const uint64_t deadline = now_ms() + timeout_ms;
+    const uint64_t failures = atomic_load(&link_state.failures);
+    const uint64_t number = atomic_fetch_add(&link_state.flush_wanted, 1) + 1;
+    thread_wake();
+    for (;;) {
+        uint32_t news = atomic_load(&link_state.news);
+        if (atomic_load(&link_state.flushed) >= number)
+            return 0;
+        if (!atomic_load(&link_state.running) || atomic_load(&link_state.failures) != failures)
+            return SONDE_ENOAGENT;
+        uint64_t now = now_ms();
+        if (now >= deadline)
+            return -ETIMEDOUT;
+        sonde__futex_wait(&link_state.news, news, (uint32_t)(deadline - now));
+    }
+}
+
+void sonde__link_stop(uint32_t timeout_ms) {
+    const uint64_t deadline = now_ms() + timeout_ms;
+    atomic_store(&link_state.stop, true);
+    thread_wake();
+    for (;;) {
+        uint32_t news = atomic_load(&link_state.news);
+        uint64_t now = now_ms();
+        if (!atomic_load(&link_state.running) || now >= deadline)
+            return;
+        sonde__futex_wait(&link_state.news, news, (uint32_t)(deadline - now));
+    }
+}

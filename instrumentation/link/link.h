@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The connection to the agent, as the rest of the library sees it. One thread per process does all of it: asleep in
+ * poll(), all signals blocked, a small stack. Nothing that happens to it can hurt the service: without a connection
+ * rings fill up, drops are counted, and that is all. */
+#ifndef SONDE_LINK_LINK_H
+#define SONDE_LINK_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Starts the link thread of this process. The registry's lock is held. A refusal (no threads, no descriptors) is
+ *  reported, and the process has no link. */
+void sonde__link_start(void);
+/** In a forked child: closes what was inherited. The registry's lock is held. */
+void sonde__link_forget(void);
+/** Memory was made that the agent does not have yet. Any thread. */
+void sonde__link_memory_made(void);
+
+/** See sonde_flush(). */
+int sonde__link_flush(uint32_t timeout_ms);
+/** Says BYE if connected, and ends the thread; waits for that up to timeout_ms. */
+void sonde__link_stop(uint32_t timeout_ms);
+/** Hand-overs completed so far; *ret_connected: is there one now. Any thread, never blocks. */
+uint64_t sonde__link_connects(bool *ret_connected);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start, flush and end of the library, as the service sees them. */
+#include "instrumentation/link/link.h"
+#include "instrumentation/resource/settings.h"
+#include "instrumentation/ring/process.h"
+#include <sonde/err.h>
+#include <time.h>
+
+int sonde_start(const struct sonde_options *options) {
+    int result = sonde__settings_start(options);
+    (void)sonde__process_get();
+    return result;
+}
+
+int sonde_flush(uint32_t timeout_ms) {
+    struct sonde__process *process = sonde__process_get();
+    if (atomic_load_explicit(&sonde__registry.run, memory_order_relaxed) == SONDE__OFF)
+        return SONDE_EDISABLED;
+    return process ? sonde__link_flush(timeout_ms) : SONDE_ENOAGENT;
+}
+
+static uint64_t now_ms(void) {
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+int sonde_shutdown(uint32_t timeout_ms) {
+    const uint64_t begun = now_ms();
+    int result = sonde_flush(timeout_ms);
+    if (result == SONDE_EDISABLED)
+        return result;
+    sonde__process_stop();
+    uint64_t spent = now_ms() - begun;
+    sonde__link_stop(spent < timeout_ms ? timeout_ms - (uint32_t)spent : 0);
+    return result;
+}

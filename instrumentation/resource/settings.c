@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instrumentation/resource/settings.h"
+
+#include "instrumentation/resource/environment.h"
+#include "instrumentation/resource/report.h"
+#include "instrumentation/ring/lock.h"
+#include "instrumentation/wire/writer.h"
+#include <errno.h>
+#include <sonde/err.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define RESOURCE_ATTRIBUTES 1u /* field of Resource. Source: opentelemetry-proto, resource/v1/resource.proto */
+
+struct sonde__settings sonde__settings;
+
+static struct sonde__lock lock;
+static _Atomic bool resolved;
+
+static const struct sampler_name {
+    const char *name;
+    enum sonde__sampler_kind kind;
+    bool parent_based;
+} sampler_names[] = {
+    {"always_on", SONDE__SAMPLER_ALWAYS_ON, false},
+    {"always_off", SONDE__SAMPLER_ALWAYS_OFF, false},
+    {"traceidratio", SONDE__SAMPLER_RATIO, false},
+    {"parentbased_always_on", SONDE__SAMPLER_ALWAYS_ON, true},
+    {"parentbased_always_off", SONDE__SAMPLER_ALWAYS_OFF, true},
+    {"parentbased_traceidratio", SONDE__SAMPLER_RATIO, true},
+};
+
+static bool sampler_set(const char *name) {
+    for (size_t i = 0; i < sizeof sampler_names / sizeof *sampler_names; i++)
+        if (strcasecmp(name, sampler_names[i].name) == 0) {
+            sonde__settings.sampler = sampler_names[i].kind;
+            sonde__settings.sampler_parent_based = sampler_names[i].parent_based;
+            return true;
+        }
+    return false;
+}
+
+static void sampler_from_environment(void) {
+    const char *name = sonde__environment_text("OTEL_TRACES_SAMPLER");
+    if (name && !sampler_set(name))
+        sonde__report("OTEL_TRACES_SAMPLER: no sampler of that name, ignored");
+    const char *argument = sonde__environment_text("OTEL_TRACES_SAMPLER_ARG");
+    if (argument && sonde__settings.sampler == SONDE__SAMPLER_RATIO &&
+        !sonde__ratio_parse(argument, &sonde__settings.sampler_ratio))
+        sonde__report("OTEL_TRACES_SAMPLER_ARG: not a ratio 0..1, ignored");
+}
+
+static void limits_from_environment(struct sonde__settings *s) {
+    size_t length = sonde__environment_limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", SIZE_MAX, SIZE_MAX);
+    size_t count = sonde__environment_limit("OTEL_ATTRIBUTE_COUNT_LIMIT", SIZE_MAX, SIZE_MAX);
+#define COUNT_OR(most) (count < (most) ? count : (most))
+    s->attribute_value_length_limit =
+        sonde__environment_limit("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", length, SIZE_MAX);
+    s->span_attribute_count_limit = sonde__environment_limit(
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", COUNT_OR(SONDE_SPAN_ATTRIBUTES_MAX), SONDE_SPAN_ATTRIBUTES_MAX);
+    s->span_event_count_limit =
+        sonde__environment_limit("OTEL_SPAN_EVENT_COUNT_LIMIT", SONDE_SPAN_EVENTS_MAX, SONDE_SPAN_EVENTS_MAX);
+    s->span_link_count_limit =
+        sonde__environment_limit("OTEL_SPAN_LINK_COUNT_LIMIT", SONDE_SPAN_LINKS_MAX, SONDE_SPAN_LINKS_MAX);
+    s->event_attribute_count_limit = sonde__environment_limit(
+        "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", COUNT_OR(SONDE_EVENT_ATTRIBUTES_MAX), SONDE_EVENT_ATTRIBUTES_MAX);
+    s->link_attribute_count_limit = sonde__environment_limit(
+        "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", COUNT_OR(SONDE_LINK_ATTRIBUTES_MAX), SONDE_LINK_ATTRIBUTES_MAX);
+    s->log_attribute_value_length_limit =
+        sonde__environment_limit("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", length, SIZE_MAX);
+    s->log_attribute_count_limit = sonde__environment_limit(
+        "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", COUNT_OR(SONDE_LOG_ATTRIBUTES_MAX), SONDE_LOG_ATTRIBUTES_MAX);
+#undef COUNT_OR
+}
+
+static void from_environment(void) {
+    struct sonde__settings *s = &sonde__settings;
+    s->sampler = SONDE__SAMPLER_ALWAYS_ON;
+    s->sampler_parent_based = true;
+    s->sampler_ratio = 1;
+    s->disabled = sonde__environment_bool("OTEL_SDK_DISABLED");
+    sampler_from_environment();
+    limits_from_environment(s);
+    (void)sonde__environment_copy("OTEL_SERVICE_NAME", s->service_name, sizeof s->service_name);
+    (void)sonde__environment_copy("OTEL_RESOURCE_ATTRIBUTES", s->resource_attributes, sizeof s->resource_attributes);
+    if (secure_getenv("SONDE_AGENT_SOCKET")) /* a set-uid program is not told by its caller where to send */
+        (void)sonde__environment_copy("SONDE_AGENT_SOCKET", s->agent_socket, sizeof s->agent_socket);
+}
+
+/* An option that is text. Returns false when it was too long. */
+static bool text_option(const char *what, const char *value, char *to, size_t size) {
+    if (!value || !*value)
+        return true;
+    size_t length = strlen(value);
+    if (length >= size) {
+        sonde__report("%s: longer than %zu bytes, ignored", what, size - 1);
+        return false;
+    }
+    memcpy(to, value, length + 1);
+    return true;
+}
+
+static bool sampler_options(const struct sonde_options *options) {
+    bool good = true;
+    if (options->sampler && *options->sampler && !sampler_set(options->sampler)) {
+        sonde__report("sampler: no sampler of that name, ignored");
+        good = false;
+    }
+    if (options->has_sampler_arg) {
+        if (options->sampler_arg >= 0 && options->sampler_arg <= 1) {
+            sonde__settings.sampler_ratio = options->sampler_arg;
+        } else {
+            sonde__report("sampler_arg: not a ratio 0..1, ignored");
+            good = false;
+        }
+    }
+    return good;
+}
+
+static bool from_options(const struct sonde_options *options) {
+    struct sonde__settings *s = &sonde__settings;
+    bool good = sampler_options(options);
+    s->disabled |= options->disabled;
+    good &= text_option("service_name", options->service_name, s->service_name, sizeof s->service_name);
+    good &=
+        text_option("service_namespace", options->service_namespace, s->service_namespace, sizeof s->service_namespace);
+    good &= text_option("service_version", options->service_version, s->service_version, sizeof s->service_version);
+    good &= text_option("agent_socket", options->agent_socket, s->agent_socket, sizeof s->agent_socket);
+    struct sonde__writer writer;
+    sonde__writer_init(&writer, s->option_attributes, sizeof s->option_attributes);
+    size_t count = options->resource_attributes ? options->resource_attribute_count : 0;
+    if (sonde__write_attributes(&writer, RESOURCE_ATTRIBUTES, options->resource_attributes, count,
+                                SONDE_SPAN_ATTRIBUTES_MAX, SIZE_MAX) ||
+        writer.full) {
+        sonde__report("resource_attributes: some were left out");
+        good = false;
+    }
+    s->option_attributes_size = (uint32_t)sonde__writer_size(&writer);
+    return good;
+}
+
+/* A caller built against an older header has a shorter struct: what it does not have is zero. */
+static struct sonde_options options_copy(const struct sonde_options *options) {
+    struct sonde_options copy = SONDE_OPTIONS_INIT;
+    if (options)
+        memcpy(&copy, options, options->size && options->size < sizeof copy ? options->size : sizeof copy);
+    return copy;
+}
+
+int sonde__settings_start(const struct sonde_options *options) {
+    int result = -EALREADY;
+    sonde__lock_take(&lock);
+    if (!atomic_load_explicit(&resolved, memory_order_relaxed)) {
+        struct sonde_options copy = options_copy(options);
+        sonde__report_to(copy.report, copy.report_user);
+        from_environment();
+        result = from_options(&copy) ? 0 : SONDE_EINVALID;
+        atomic_store_explicit(&resolved, true, memory_order_release);
+    }
+    sonde__lock_release(&lock);
+    return result;
+}
+
+const struct sonde__settings *sonde__settings_get(void) {
+    if (!atomic_load_explicit(&resolved, memory_order_acquire))
+        (void)sonde__settings_start(NULL); /* whoever comes second gets -EALREADY and the same settings */
+    return &sonde__settings;
+}
