@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls that are refused: unbounded strings everywhere, sleeping in tests, raw clock, random and memory past the seams.
 A line with `lint-allow: <call> <reason>` on it or above it passes."""
+import pathlib
 import re
 import sys
 import source
@@ -62,6 +63,7 @@ def check_python(path, text):
 
 
 def main(root):
+    root = pathlib.Path(root)
     bad = 0
     for file in source.files(root, ".c", ".h", ".cc"):
         bad += check_c(file.relative_to(root).as_posix(), file.read_text())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """include <- instrumentation <- exporters <- agent: nobody includes downwards, and libraries stay where they belong."""
+import pathlib
 import re
 import sys
 import source
@@ -51,6 +52,7 @@ def check_include(path, header, quoted):
 
 
 def main(root):
+    root = pathlib.Path(root)
     bad = 0
     for file in source.files(root, ".c", ".h", ".cc"):
         path = file.relative_to(root).as_posix()

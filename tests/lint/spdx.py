@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every source file says its licence in its first three lines, and none carries machine paths or download addresses."""
+import pathlib
 import re
 import sys
 import source
@@ -12,6 +13,7 @@ URL_TO_FETCH = re.compile(r"\b(curl|wget)\b[^\n]*https?://|git clone |pip instal
 
 
 def main(root):
+    root = pathlib.Path(root)
     bad = 0
     for file in source.files(root, *SUFFIXES):
         path = file.relative_to(root).as_posix()

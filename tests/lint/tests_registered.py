@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A *_test.c, *_test.py or *_test.sh that no meson.build beside or above it names is a test nobody runs."""
+import pathlib
 import re
 import sys
 import source
@@ -19,7 +20,6 @@ def named(root, file):
 
 
 def main(root):
-    import pathlib
     root = pathlib.Path(root)
     bad = 0
     for file in source.files(root, ".c", ".py", ".sh", ".cc"):
