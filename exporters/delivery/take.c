@@ -28,7 +28,7 @@ static int take_find(struct sonde__delivery *delivery, const struct sonde_record
     for (uint32_t i = 0; i < SONDE__DELIVERY_OPEN_MAX; i++) {
         const struct sonde__batch *batch = delivery->open[i];
         if (!batch) {
-            free_index = i;
+            free_index = free_index < i ? free_index : i;
             continue;
         }
         if (batch->signal == record->signal && batch->uid == record->uid)

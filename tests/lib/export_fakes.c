@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/lib/export_fakes.h"
+#include <libdeflate.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,4 +173,94 @@ bool export_fakes_balance(const struct export_fakes *fakes) {
              (uint64_t)fakes->in_flight[signal] <= queued;
     }
     return ok;
+}
+
+/* One length-delimited field at the front of *bytes, taken off it. Returns its number, 0 = malformed. */
+static unsigned take_field(struct sonde_bytes *bytes, struct sonde_bytes *ret_value) {
+    if (bytes->size < 2 || (bytes->data[0] & 7) != 2)
+        return 0;
+    unsigned field = bytes->data[0] >> 3;
+    size_t length = 0, at = 1;
+    unsigned shift = 0;
+    do {
+        if (at == bytes->size || shift > 28)
+            return 0;
+        length |= (size_t)(bytes->data[at] & 0x7f) << shift;
+        shift += 7;
+    } while (bytes->data[at++] & 0x80);
+    if (length > bytes->size - at)
+        return 0;
+    *ret_value = (struct sonde_bytes){bytes->data + at, length};
+    *bytes = (struct sonde_bytes){bytes->data + at + length, bytes->size - at - length};
+    return field;
+}
+
+static uint32_t big_endian(const uint8_t *at) {
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static void read_scope(struct sonde_bytes bytes, char resource, struct export_request *request) {
+    struct sonde_bytes value;
+    char scope = '?';
+    size_t before = request->count;
+    request->scopes++;
+    while (bytes.size) {
+        unsigned field = take_field(&bytes, &value);
+        if (field == 1 && value.size == 7) {
+            scope = (char)value.data[6];
+        } else if (field == 2 && value.size >= 8) {
+            if (request->count == sizeof request->items / sizeof *request->items)
+                abort();
+            request->items[request->count++] =
+                (struct export_item){big_endian(value.data), big_endian(value.data + 4), resource, scope};
+        } else if (field != 3) {
+            request->malformed = true;
+            return;
+        }
+    }
+    request->malformed = request->malformed || request->count == before;
+}
+
+static void read_resource(struct sonde_bytes bytes, struct export_request *request) {
+    struct sonde_bytes value;
+    char resource = '?';
+    size_t before = request->scopes;
+    request->resources++;
+    while (bytes.size) {
+        unsigned field = take_field(&bytes, &value);
+        if (field == 1 && value.size == 10) {
+            resource = (char)value.data[9];
+        } else if (field == 2) {
+            read_scope(value, resource, request);
+        } else {
+            request->malformed = true;
+            return;
+        }
+    }
+    request->malformed = request->malformed || request->scopes == before;
+}
+
+void export_fakes_read(const struct http_fake_exchange *exchange, struct export_request *ret_request) {
+    struct sonde_bytes bytes = {exchange->body, exchange->body_size}, value;
+    uint8_t *plain = NULL;
+    ret_request->count = ret_request->resources = ret_request->scopes = 0;
+    ret_request->malformed = bytes.size == 0;
+    if (strcmp(exchange->content_encoding, "gzip") == 0) {
+        const size_t size_max = 8u << 20;
+        struct libdeflate_decompressor *decompressor = libdeflate_alloc_decompressor();
+        plain = malloc(size_max);
+        if (!plain || !decompressor)
+            abort();
+        ret_request->malformed =
+            libdeflate_gzip_decompress(decompressor, bytes.data, bytes.size, plain, size_max, &bytes.size) != 0;
+        bytes.data = plain;
+        libdeflate_free_decompressor(decompressor);
+    }
+    while (bytes.size && !ret_request->malformed) {
+        if (take_field(&bytes, &value) == 1)
+            read_resource(value, ret_request);
+        else
+            ret_request->malformed = true;
+    }
+    free(plain);
 }

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Field numbers are those of metrics.proto; a metric without points is taken back, since empty ones say nothing. */
+#include "exporters/otlp/metrics.h"
+#include "instrumentation/wire/read.h"
+
+/* Room kept for the ends of two nested messages: their lengths and the fields behind the points. */
+#define CLOSING 32u
+
+enum { SCOPE_METRICS_METRICS = 2 };
+enum { METRIC_NAME = 1, METRIC_DESCRIPTION = 2, METRIC_UNIT = 3 };
+enum { METRIC_GAUGE = 5, METRIC_SUM = 7, METRIC_HISTOGRAM = 9, METRIC_EXPONENTIAL = 10 };
+enum { DATA_POINTS = 1, DATA_TEMPORALITY = 2, SUM_MONOTONIC = 3 };
+enum { POINT_START = 2, POINT_TIME = 3, NUMBER_DOUBLE = 4, NUMBER_INT = 6 };
+enum { HISTOGRAM_COUNT = 4, HISTOGRAM_SUM = 5, BUCKET_COUNTS = 6, BOUNDS = 7, HISTOGRAM_MIN = 11, HISTOGRAM_MAX = 12 };
+enum { SCALE = 6, ZERO_COUNT = 7, POSITIVE = 8, EXPONENTIAL_MIN = 12, EXPONENTIAL_MAX = 13 };
+enum { BUCKETS_OFFSET = 1, BUCKETS_COUNTS = 2 };
+enum { ATTRIBUTES_OF_NUMBER = 7, ATTRIBUTES_OF_HISTOGRAM = 9, ATTRIBUTES_OF_EXPONENTIAL = 1 };
+#define CUMULATIVE 2u
+
+void sonde_otlp_metrics_init(struct sonde_otlp_metrics *builder, uint8_t *buffer, size_t size) {
+    *builder = (struct sonde_otlp_metrics){0};
+    sonde__writer_init(&builder->writer, buffer, size - CLOSING);
+}
+
+static uint32_t data_field(const struct sonde_metric *metric) {
+    switch (metric->kind) {
+    case SONDE_GAUGE:
+        return METRIC_GAUGE;
+    case SONDE_HISTOGRAM:
+        return metric->bound_count ? METRIC_HISTOGRAM : METRIC_EXPONENTIAL;
+    default:
+        return METRIC_SUM;
+    }
+}
+
+static void metric_end(struct sonde_otlp_metrics *builder) {
+    const struct sonde_metric *metric = builder->metric;
+    struct sonde__writer *writer = &builder->writer;
+    if (!metric)
+        return;
+    builder->metric = NULL;
+    if (!builder->metric_points) {
+        writer->at = builder->metric_at - 2; /* tag and length byte before the nested bytes */
+        return;
+    }
+    writer->end += CLOSING;
+    if (metric->kind != SONDE_GAUGE)
+        sonde__write_uint(writer, DATA_TEMPORALITY, CUMULATIVE);
+    if (metric->kind == SONDE_COUNTER)
+        sonde__write_uint(writer, SUM_MONOTONIC, 1);
+    sonde__write_end(writer, builder->data_at);
+    sonde__write_end(writer, builder->metric_at);
+    writer->end -= CLOSING;
+}
+
+static void text(struct sonde__writer *writer, uint32_t field, struct sonde_string value) {
+    if (value.size)
+        sonde__write_string(writer, field, value.data, value.size, SIZE_MAX);
+}
+
+bool sonde_otlp_metrics_begin(struct sonde_otlp_metrics *builder, const struct sonde_metric *metric) {
+    struct sonde__writer *writer = &builder->writer;
+    metric_end(builder);
+    uint8_t *before = writer->at;
+    /* One metric's closing may have eaten from the margin. */
+    if (writer->at + CLOSING > writer->end)
+        return false;
+    builder->metric_at = sonde__write_begin(writer, SCOPE_METRICS_METRICS);
+    text(writer, METRIC_NAME, metric->name);
+    text(writer, METRIC_DESCRIPTION, metric->description);
+    text(writer, METRIC_UNIT, metric->unit);
+    builder->data_at = sonde__write_begin(writer, data_field(metric));
+    if (writer->full) {
+        writer->full = false;
+        writer->at = before;
+        return false;
+    }
+    builder->metric = metric;
+    builder->metric_points = 0;
+    return true;
+}
+
+/* KeyValue messages that stand as field 1, as another field. */
+static void attributes(struct sonde__writer *writer, uint32_t field, struct sonde_bytes bytes) {
+    const uint8_t *p = bytes.data, *end = bytes.data + bytes.size;
+    while (p < end) {
+        size_t size;
+        p = *p == SONDE__TAG(1, SONDE__WIRE_BYTES) ? sonde__read_size(p + 1, end, &size) : NULL;
+        if (!p)
+            return; /* cannot be: the feed's bytes are valid */
+        sonde__write_bytes(writer, field, p, size);
+        p += size;
+    }
+}
+
+static void number_point(struct sonde__writer *writer, const struct sonde_metric *metric,
+                         const struct sonde_metric_point *point) {
+    attributes(writer, ATTRIBUTES_OF_NUMBER, point->attributes);
+    if (metric->kind != SONDE_GAUGE)
+        sonde__write_fixed64(writer, POINT_START, point->start_unix_ns);
+    sonde__write_fixed64(writer, POINT_TIME, point->time_unix_ns);
+    if (metric->is_double)
+        sonde__write_double(writer, NUMBER_DOUBLE, point->float64);
+    else
+        sonde__write_fixed64(writer, NUMBER_INT, (uint64_t)point->int64);
+}
+
+static void summary(struct sonde__writer *writer, const struct sonde_metric_point *point) {
+    sonde__write_fixed64(writer, POINT_START, point->start_unix_ns);
+    sonde__write_fixed64(writer, POINT_TIME, point->time_unix_ns);
+    sonde__write_fixed64(writer, HISTOGRAM_COUNT, point->histogram->count);
+    sonde__write_double(writer, HISTOGRAM_SUM, point->histogram->sum);
+}
+
+static void explicit_point(struct sonde__writer *writer, const struct sonde_metric *metric,
+                           const struct sonde_metric_point *point) {
+    const struct sonde__metric_histogram *histogram = point->histogram;
+    attributes(writer, ATTRIBUTES_OF_HISTOGRAM, point->attributes);
+    summary(writer, point);
+    sonde__write_bytes(writer, BUCKET_COUNTS, histogram->buckets, histogram->bucket_count * sizeof(uint64_t));
+    sonde__write_bytes(writer, BOUNDS, metric->bounds, metric->bound_count * sizeof(double));
+    if (histogram->count) {
+        sonde__write_double(writer, HISTOGRAM_MIN, histogram->min);
+        sonde__write_double(writer, HISTOGRAM_MAX, histogram->max);
+    }
+}
+
+static void exponential_point(struct sonde__writer *writer, const struct sonde_metric_point *point) {
+    const struct sonde__metric_histogram *histogram = point->histogram;
+    attributes(writer, ATTRIBUTES_OF_EXPONENTIAL, point->attributes);
+    summary(writer, point);
+    sonde__write_sint(writer, SCALE, histogram->scale);
+    sonde__write_fixed64(writer, ZERO_COUNT, histogram->zero_count);
+    if (histogram->bucket_count) {
+        uint8_t *positive = sonde__write_begin(writer, POSITIVE);
+        sonde__write_sint(writer, BUCKETS_OFFSET, histogram->offset);
+        uint8_t *counts = sonde__write_begin(writer, BUCKETS_COUNTS);
+        for (uint32_t i = 0; i < histogram->bucket_count; i++)
+            sonde__write_varint(writer, histogram->buckets[i]);
+        if (!writer->full) {
+            sonde__write_end(writer, counts);
+            sonde__write_end(writer, positive);
+        }
+    }
+    if (histogram->count) {
+        sonde__write_double(writer, EXPONENTIAL_MIN, histogram->min);
+        sonde__write_double(writer, EXPONENTIAL_MAX, histogram->max);
+    }
+}
+
+bool sonde_otlp_metrics_point(struct sonde_otlp_metrics *builder, const struct sonde_metric_point *point) {
+    struct sonde__writer *writer = &builder->writer;
+    const struct sonde_metric *metric = builder->metric;
+    uint8_t *before = writer->at, *nested = sonde__write_begin(writer, DATA_POINTS);
+    if (metric->kind != SONDE_HISTOGRAM)
+        number_point(writer, metric, point);
+    else if (metric->bound_count)
+        explicit_point(writer, metric, point);
+    else
+        exponential_point(writer, point);
+    if (!writer->full)
+        sonde__write_end(writer, nested);
+    if (writer->full) {
+        writer->full = false;
+        writer->at = before;
+        return false;
+    }
+    builder->metric_points++;
+    builder->points++;
+    return true;
+}
+
+struct sonde_bytes sonde_otlp_metrics_finish(struct sonde_otlp_metrics *builder, uint32_t *ret_points) {
+    metric_end(builder);
+    struct sonde_bytes record = {builder->writer.start, sonde__writer_size(&builder->writer)};
+    *ret_points = builder->points;
+    builder->points = 0;
+    builder->writer.at = builder->writer.start;
+    return record;
+}
