@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/receive/batch.h"
+#include <errno.h>
+#include <string.h>
+
+#define RUN_CAPACITY_FIRST (16u << 10)
+#define FRAME_SIZE_MAX     6u /* tag and a length of up to 5 bytes */
+
+void sonde__batch_init(struct sonde__batch *batch, const struct sonde_alloc *alloc) {
+    *batch = (struct sonde__batch){.alloc = *alloc};
+}
+
+void sonde__batch_deinit(struct sonde__batch *batch) {
+    for (uint32_t i = 0; i < batch->run_capacity; i++)
+        sonde_alloc_free(&batch->alloc, batch->runs[i].data);
+    sonde_alloc_free(&batch->alloc, batch->runs);
+    sonde__batch_init(batch, &batch->alloc);
+}
+
+void sonde__batch_reset(struct sonde__batch *batch) {
+    for (uint32_t i = 0; i < batch->run_count; i++) {
+        batch->runs[i].size = 0;
+        batch->runs[i].count = 0;
+        batch->runs[i].appended = false;
+    }
+    batch->run_count = batch->last = 0;
+    batch->size = 0;
+    batch->sequence = 0;
+}
+
+static struct sonde__run *run_make(struct sonde__batch *batch, enum sonde_signal signal, uint32_t scope_id) {
+    if (batch->run_count == batch->run_capacity) {
+        uint32_t capacity = batch->run_capacity ? batch->run_capacity * 2 : 4;
+        struct sonde__run *runs = batch->alloc.resize(batch->alloc.self, batch->runs, capacity * sizeof *runs);
+        if (!runs)
+            return NULL;
+        memset(runs + batch->run_capacity, 0, (capacity - batch->run_capacity) * sizeof *runs);
+        batch->runs = runs;
+        batch->run_capacity = capacity;
+    }
+    struct sonde__run *run = &batch->runs[batch->run_count++];
+    run->signal = signal;
+    run->scope_id = scope_id;
+    return run;
+}
+
+static struct sonde__run *run_find(struct sonde__batch *batch, enum sonde_signal signal, uint32_t scope_id) {
+    uint32_t i = batch->last;
+    if (i < batch->run_count && batch->runs[i].signal == (uint32_t)signal && batch->runs[i].scope_id == scope_id)
+        return &batch->runs[i];
+    for (i = 0; i < batch->run_count; i++) {
+        if (batch->runs[i].signal == (uint32_t)signal && batch->runs[i].scope_id == scope_id) {
+            batch->last = i;
+            return &batch->runs[i];
+        }
+    }
+    return run_make(batch, signal, scope_id);
+}
+
+static int run_reserve(struct sonde__batch *batch, struct sonde__run *run, size_t more) {
+    if (__builtin_expect(run->capacity - run->size >= more, 1))
+        return 0;
+    size_t capacity = run->capacity ? run->capacity * 2 : RUN_CAPACITY_FIRST;
+    while (capacity - run->size < more)
+        capacity *= 2;
+    uint8_t *data = batch->alloc.resize(batch->alloc.self, run->data, capacity);
+    if (!data)
+        return -ENOMEM;
+    run->data = data;
+    run->capacity = capacity;
+    return 0;
+}
+
+int sonde__batch_add(struct sonde__batch *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
+                     uint32_t size) {
+    struct sonde__run *run = run_find(batch, signal, scope_id);
+    if (!run || run_reserve(batch, run, size + FRAME_SIZE_MAX) != 0)
+        return -ENOMEM;
+    uint8_t *start = run->data + run->size, *p = start;
+    *p++ = 0x12;
+    uint32_t left = size;
+    for (; left >= 0x80; left >>= 7)
+        *p++ = (uint8_t)(left | 0x80);
+    *p++ = (uint8_t)left;
+    memcpy(p, body, size);
+    size_t added = (size_t)(p - start) + size;
+    run->size += added;
+    run->count++;
+    batch->size += added;
+    return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What was read and is not in the queue yet: records framed for the wire, a run per signal and scope.
+ * A record becomes field 2 of its ScopeSpans or ScopeLogs (0x12, canonical length, body), see exporters/record_log.h.
+ */
+#ifndef SONDE_AGENT_RECEIVE_BATCH_H
+#define SONDE_AGENT_RECEIVE_BATCH_H
+
+#include "exporters/record_log.h"
+#include "exporters/seam.h"
+
+struct sonde__run {
+    uint8_t *data; /* owned */
+    size_t size, capacity;
+    uint32_t signal; /* enum sonde_signal */
+    uint32_t scope_id, count;
+    bool appended; /* in the queue; waits for the others */
+};
+
+struct sonde__batch {
+    struct sonde_alloc alloc;
+    struct sonde__run *runs;                /* owned */
+    uint32_t run_count, run_capacity, last; /* runs in use, made, and the one used last */
+    size_t size;                            /* bytes of all runs */
+    uint64_t sequence;                      /* highest that the queue gave to a run of this batch, 0 = none */
+};
+
+void sonde__batch_init(struct sonde__batch *batch, const struct sonde_alloc *alloc);
+/** Gives all memory back; the batch stays usable. */
+void sonde__batch_deinit(struct sonde__batch *batch);
+/** Frames one record into its run. body borrowed. Returns 0, -ENOMEM (nothing added). */
+int sonde__batch_add(struct sonde__batch *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
+                     uint32_t size);
+/** Empties it; keeps the buffers. */
+void sonde__batch_reset(struct sonde__batch *batch);
+
+#endif
