@@ -105,6 +105,7 @@ struct sonde__process {
     _Atomic uint64_t histograms_head;  /* bytes of the shared histogram arena in use */
     _Alignas(64) struct sonde__drops drops; /* of threads without a region */
     _Atomic uint64_t attributes_dropped, contexts_dropped, measurements_dropped, doorbells;
+    _Alignas(64) struct sonde__drops taken; /* by the agent, as in struct sonde__region */
 };
 _Static_assert(sizeof(struct sonde__process) <= SONDE__PAGE, "one page");
 
@@ -132,7 +133,8 @@ struct sonde__region {
     _Alignas(64) _Atomic uint64_t head; /* producer line */
     _Atomic uint64_t base;
     _Alignas(64) struct sonde__drops drops;
-    _Alignas(64) _Atomic uint64_t tail; /* consumer line: the agent's only store into service memory */
+    _Alignas(64) _Atomic uint64_t tail; /* consumer line: what the agent stores into service memory, and below it */
+    struct sonde__drops taken;          /* drops that an agent has put into its ledger: the next agent goes on there */
 };
 _Static_assert(sizeof(struct sonde__region) <= SONDE__PAGE, "one page");
 
@@ -172,7 +174,9 @@ struct sonde__slot {
     uint32_t reserved_line0;
     uint16_t extents[SONDE__SLOT_EXTENTS]; /* at 64; extent number + 1, 0 = none */
     uint16_t events_dropped, links, links_dropped, name_offset;
-    uint8_t reserved[24];
+    _Atomic uint64_t end_wanted_ns;          /* an end that could not get the spin bit: its time, and the */
+    _Atomic uint32_t end_wanted;             /* generation it is for; the owner ends the span when it needs slots */
+    uint8_t reserved[12];
     uint8_t body[SONDE__SLOT_SIZE - SONDE__SLOT_HEADER];
 };
 _Static_assert(offsetof(struct sonde__slot, extents) == 64, "slot line 1");
