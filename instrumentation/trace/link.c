@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Links of a span. */
+#include "instrumentation/trace/slot.h"
+#include "instrumentation/wire/writer.h"
+
+/* Fields of Span.Link. Source: trace/v1/trace.proto. */
+enum { LINK_TRACE_ID = 1, LINK_SPAN_ID, LINK_TRACESTATE, LINK_ATTRIBUTES, LINK_DROPPED, LINK_FLAGS };
+#define TAIL_SIZE     24u /* dropped count, flags and the link's own length must not fail */
+/* SpanFlags of trace.proto, bits 8 and 9. */
+#define HAS_IS_REMOTE 0x100u
+#define IS_REMOTE     0x200u
+
+static void encode(struct sonde__writer *writer, const struct sonde_link *link) {
+    const struct sonde_context *context = &link->context;
+    uint8_t *begin = sonde__write_begin(writer, SONDE__TAG_LINK >> 3);
+    sonde__write_bytes(writer, LINK_TRACE_ID, context->span.trace_id, 16);
+    sonde__write_bytes(writer, LINK_SPAN_ID, context->span.span_id, 8);
+    if (context->tracestate_length && context->tracestate_length <= SONDE_TRACESTATE_SIZE_MAX)
+        sonde__write_string(writer, LINK_TRACESTATE, context->tracestate, context->tracestate_length, SIZE_MAX);
+    writer->end -= TAIL_SIZE;
+    size_t dropped = sonde__write_attributes(
+        writer, LINK_ATTRIBUTES, link->attributes, link->attributes ? link->attribute_count : 0,
+        sonde__settings.link_attribute_count_limit, sonde__settings.attribute_value_length_limit);
+    writer->end += TAIL_SIZE;
+    if (dropped) {
+        sonde__write_uint(writer, LINK_DROPPED, dropped);
+        sonde__count_attributes_dropped(dropped);
+    }
+    sonde__write_fixed32(writer, LINK_FLAGS,
+                         context->span.flags | HAS_IS_REMOTE | (context->span.is_remote ? IS_REMOTE : 0));
+    sonde__write_end(writer, begin);
+}
+
+/* A link to nothing is kept when it says something all the same. Source: trace/api.md#specifying-links. */
+static bool says_something(const struct sonde_link *link) {
+    return sonde_span_context_is_valid(&link->context.span) || link->context.tracestate_length ||
+           (link->attributes && link->attribute_count);
+}
+
+void sonde__slot_add_link(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde_link *link) {
+    struct sonde__writer writer;
+    if (!says_something(link))
+        return;
+    if (slot->links < sonde__settings.span_link_count_limit) {
+        sonde__writer_init(&writer, thread->scratch, SONDE_SPAN_SIZE_MAX);
+        encode(&writer, link);
+        if (!writer.full && sonde__slot_append(slot, writer.start, (uint32_t)sonde__writer_size(&writer))) {
+            slot->links++;
+            return;
+        }
+    }
+    sonde__count16(&slot->links_dropped);
+}
+
+void sonde_span_add_link(struct sonde_span *span, const struct sonde_link *link) {
+    struct sonde__edit edit;
+    if (!sonde__edit_begin(&edit, span))
+        return;
+    sonde__slot_add_link(edit.thread, edit.slot, link);
+    sonde__edit_end(&edit);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changing an open span: finding its slot, keeping other threads out, and its body as one stream of bytes that begins
+ * in the slot and goes on in extents. The length is published after the bytes it covers, always, because the process
+ * may be killed between any two instructions and the agent then reads what is there. */
+#ifndef SONDE_TRACE_SLOT_H
+#define SONDE_TRACE_SLOT_H
+
+#include "instrumentation/resource/settings.h"
+#include "instrumentation/ring/thread.h"
+#include "instrumentation/wire/block.h"
+#include <sonde/trace.h>
+
+/* Tags of the Span fields of variable length; all are one byte. Source: trace/v1/trace.proto. */
+enum {
+    SONDE__TAG_TRACESTATE = 0x1A,
+    SONDE__TAG_NAME = 0x2A,
+    SONDE__TAG_ATTRIBUTE = 0x4A,
+    SONDE__TAG_EVENT = 0x5A,
+    SONDE__TAG_LINK = 0x6A,
+    SONDE__TAG_STATUS = 0x7A,
+};
+
+static inline uint32_t sonde__slot_length(const struct sonde__slot *slot) {
+    return atomic_load_explicit(&slot->length, memory_order_relaxed);
+}
+static inline void sonde__slot_publish(struct sonde__slot *slot, uint32_t length) {
+    atomic_store_explicit(&slot->length, length, memory_order_release);
+}
+
+/** Waits for the spin bit; false after 1,000 rounds. */
+bool sonde__slot_spin(struct sonde__slot *slot);
+
+/* ---- one call on a span ---- */
+
+struct sonde__edit {
+    struct sonde__thread *thread;
+    struct sonde__slot *slot;
+    bool locked;
+};
+/** Takes the slot of a handle for itself. False: not recording (any more), or busy; `*ret_busy` tells. No undo then. */
+static inline bool sonde__slot_take(struct sonde__edit *edit, const struct sonde_span *span, bool *ret_busy) {
+    struct sonde__slot *slot = edit->slot = sonde__slot_find(span->slot);
+    *ret_busy = false;
+    if (SONDE__UNLIKELY(!slot))
+        return false;
+    edit->locked = !__atomic_load_n(&slot->one_thread, __ATOMIC_RELAXED);
+    if (edit->locked && SONDE__UNLIKELY(atomic_exchange_explicit(&slot->spin, 1, memory_order_acquire)))
+        if ((*ret_busy = !sonde__slot_spin(slot)))
+            return false;
+    if (SONDE__LIKELY(atomic_load_explicit(&slot->state, memory_order_relaxed) == SONDE__SLOT_OPEN &&
+                      atomic_load_explicit(&slot->generation, memory_order_relaxed) == span->generation))
+        return true;
+    if (edit->locked)
+        atomic_store_explicit(&slot->spin, 0, memory_order_release);
+    return false;
+}
+/** Takes the slot for a thread that has entered. False: the thread has left again; do nothing. */
+static inline bool sonde__edit_take(struct sonde__edit *edit, struct sonde__thread *thread,
+                                    const struct sonde_span *span) {
+    bool busy;
+    edit->thread = thread;
+    if (SONDE__LIKELY(sonde__slot_take(edit, span, &busy)))
+        return true;
+    if (busy)
+        sonde__drop(thread, SONDE_SIGNAL_TRACES, SONDE_DROP_BUSY);
+    sonde__thread_leave(thread);
+    return false;
+}
+/** Enters the library and takes the slot. False: do nothing. */
+static inline bool sonde__edit_begin(struct sonde__edit *edit, const struct sonde_span *span) {
+    struct sonde__thread *thread;
+    return span->slot && SONDE__LIKELY((thread = sonde__thread_enter()) != NULL) &&
+           sonde__edit_take(edit, thread, span);
+}
+static inline void sonde__edit_end(const struct sonde__edit *edit) {
+    if (edit->locked)
+        atomic_store_explicit(&edit->slot->spin, 0, memory_order_release);
+    sonde__thread_leave(edit->thread);
+}
+
+/* ---- the body as a stream ---- */
+
+/** Appends a whole field. False: it does not fit (limit reached, no extents left), nothing changed. */
+bool sonde__slot_append(struct sonde__slot *slot, const void *bytes, uint32_t size);
+/** Takes `size` bytes at `at` out; what is behind moves down. */
+void sonde__slot_remove(struct sonde__slot *slot, uint32_t at, uint32_t size);
+/** Copies bytes out of the stream, which must have them. */
+void sonde__slot_read(const struct sonde__slot *slot, uint32_t at, void *to, uint32_t size);
+
+/** A field of variable length: where it is, and its content. */
+struct sonde__field {
+    uint32_t tag, at, size; /* the whole field */
+    uint32_t content_at, content_size;
+};
+/** The field at `at`; false at the end. The first is at SONDE__BODY_ROOT (a child's parent id is a field like any). */
+bool sonde__slot_field(const struct sonde__slot *slot, uint32_t at, struct sonde__field *ret_field);
+/** The first field with a tag. */
+bool sonde__slot_find_field(const struct sonde__slot *slot, uint32_t tag, struct sonde__field *ret_field);
+/** Removes the attribute with this key. False: there is none. */
+bool sonde__slot_remove_key(struct sonde__slot *slot, struct sonde_key key);
+
+static inline void sonde__count16(uint16_t *counter) {
+    if (*counter != UINT16_MAX)
+        ++*counter;
+}
+/** Counts `count` attributes lost by a limit, in the process (sonde_stats). */
+void sonde__count_attributes_dropped(uint64_t count);
+
+/* ---- parts of a span, each appended with the slot taken ---- */
+
+void sonde__slot_add_link(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde_link *link);
+
+#endif

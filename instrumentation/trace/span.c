@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start and end of a span. The start writes most of the span at fixed positions of a slot in shared memory (layout.h);
+ * the end copies the body into this thread's ring, stores the end time into the copy (a wide load of a field just
+ * stored in the slot would stall), and publishes.
+ *
+ * A process may be killed anywhere. A slot is OPEN only while its body is whole; it stays OPEN until the record is
+ * published, and commit_position tells the agent that the record is the slot's; only then it becomes FREE (on the
+ * thread that owns it) or ENDED (elsewhere: the owner reclaims), and its extents go back. */
+#include "instrumentation/context/clock.h"
+#include "instrumentation/context/context.h"
+#include "instrumentation/ring/producer.h"
+#include "instrumentation/trace/sampler.h"
+#include "instrumentation/trace/slot.h"
+#include "instrumentation/wire/writer.h"
+#include <sys/random.h>
+
+/* SpanFlags of trace.proto: whether the parent is remote is known, and is true. */
+#define HAS_IS_REMOTE 0x100u
+#define IS_REMOTE     0x200u
+#define TAIL_SIZE     16u /* dropped counts: three tags and varints of up to 3 bytes */
+
+static const uint8_t template[SONDE__BODY_CHILD] = {
+    [SONDE__BODY_TRACE_ID - 2] = 0x0A, [SONDE__BODY_TRACE_ID - 1] = 16, [SONDE__BODY_SPAN_ID - 2] = 0x12,
+    [SONDE__BODY_SPAN_ID - 1] = 8,     [SONDE__BODY_START - 1] = 0x39,  [SONDE__BODY_END - 1] = 0x41,
+    [SONDE__BODY_KIND - 1] = 0x30,     [SONDE__BODY_FLAGS - 2] = 0x85,  [SONDE__BODY_FLAGS - 1] = 0x01,
+    [SONDE__BODY_PARENT - 2] = 0x22,   [SONDE__BODY_PARENT - 1] = 8};
+
+static const struct sonde_span_options default_options = SONDE_SPAN_OPTIONS_INIT;
+
+/* What a new span is born with. */
+struct birth {
+    uint64_t trace_id[2], parent_id; /* parent_id 0 = root */
+    uint32_t flags;                  /* W3C flags of the span; SONDE__ENTRY_REMOTE: of its parent */
+    uint16_t tracestate_at, tracestate_length;
+};
+
+/* wyrand: 2^64 period, passes the usual batteries; seeded by the system. */
+static inline uint64_t draw(struct sonde__thread *thread) {
+    thread->random += 0x2d358dccaa6c78a5u;
+    unsigned __int128 product = (unsigned __int128)thread->random * (thread->random ^ 0x8bb84b93962eacc9u);
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+static inline uint64_t draw_span_id(struct sonde__thread *thread) {
+    uint64_t id = draw(thread);
+    return SONDE__LIKELY(id != 0) ? id : 1;
+}
+
+static void draw_trace_id(struct sonde__thread *thread, uint64_t id[2]) {
+    if (SONDE__UNLIKELY(!thread->trace_salt) &&
+        (getrandom(&thread->trace_salt, sizeof thread->trace_salt, GRND_NONBLOCK) < 0 || !thread->trace_salt))
+        thread->trace_salt = draw(thread) | 1;
+    id[0] = draw(thread) ^ thread->trace_salt;
+    id[1] = draw(thread);
+    if (!(id[0] | id[1]))
+        id[1] = 1;
+}
+
+/* Everything but the plain child of the thread's current span: explicit parent, root, tracestate, other samplers. */
+static __attribute__((noinline)) void resolve(struct sonde__thread *thread, const struct sonde_span_options *options,
+                                              struct birth *ret_birth) {
+    struct sonde_context context;
+    struct sonde__stack_entry entry;
+    const struct sonde_context *parent = options->parent;
+    if (!parent) {
+        sonde__context_copy(thread, &thread->stack[thread->depth], &context);
+    } else {
+        context.span = parent->span;
+        context.tracestate_length =
+            parent->tracestate_length <= SONDE_TRACESTATE_SIZE_MAX ? parent->tracestate_length : 0;
+        memcpy(context.tracestate, parent->tracestate, context.tracestate_length);
+    }
+    if (!sonde_span_context_is_valid(&context.span)) {
+        memset(&context.span, 0, sizeof context.span);
+        context.tracestate_length = 0;
+        draw_trace_id(thread, ret_birth->trace_id);
+        memcpy(context.span.trace_id, ret_birth->trace_id, 16);
+        context.span.flags = SONDE_TRACE_FLAG_RANDOM;
+    }
+    memcpy(ret_birth->trace_id, context.span.trace_id, 16);
+    memcpy(&ret_birth->parent_id, context.span.span_id, 8);
+    bool sampled = sonde__sampler_decide(&sonde__settings, &context);
+    ret_birth->flags = (context.span.flags & SONDE_TRACE_FLAG_RANDOM) | (sampled ? SONDE_TRACE_FLAG_SAMPLED : 0) |
+                       (context.span.is_remote ? SONDE__ENTRY_REMOTE : 0);
+    sonde__context_keep_tracestate(thread, &entry, context.tracestate, context.tracestate_length);
+    ret_birth->tracestate_at = entry.tracestate_at;
+    ret_birth->tracestate_length = entry.tracestate_length;
+}
+
+static inline void inherit(struct sonde__thread *thread, const struct sonde_span_options *options,
+                           struct birth *ret_birth) {
+    const struct sonde__stack_entry *top = &thread->stack[thread->depth];
+    if (SONDE__UNLIKELY(options->parent || !top->span_id || top->tracestate_length ||
+                        !sonde__settings.sampler_parent_based)) {
+        resolve(thread, options, ret_birth);
+        return;
+    }
+    ret_birth->trace_id[0] = top->trace_id[0];
+    ret_birth->trace_id[1] = top->trace_id[1];
+    ret_birth->parent_id = top->span_id;
+    ret_birth->flags = top->flags;
+    ret_birth->tracestate_at = top->tracestate_at; /* none; the arena's end stays where it was */
+    ret_birth->tracestate_length = 0;
+}
+
+/* ---- slots ---- */
+
+static bool commit(struct sonde__thread *thread, struct sonde__slot *slot, uint64_t end_unix_ns);
+
+static void give_extents(const uint16_t extents[SONDE__SLOT_EXTENTS]) {
+    for (uint32_t i = 0; i < SONDE__SLOT_EXTENTS && extents[i]; i++)
+        sonde__extent_give(extents[i] - 1);
+}
+
+/* The slot is done: reported, or counted as dropped. `own`: it is this thread's. With the slot taken. */
+static inline void release(struct sonde__thread *thread, struct sonde__slot *slot, uint32_t number, bool own) {
+    uint16_t extents[SONDE__SLOT_EXTENTS];
+    extents[0] = slot->extents[0];
+    if (SONDE__UNLIKELY(extents[0])) /* a new owner may have the slot as soon as its state says so */
+        memcpy(extents, slot->extents, sizeof extents);
+    if (SONDE__LIKELY(own)) {
+        atomic_store_explicit(&slot->state, SONDE__SLOT_FREE, memory_order_release);
+        thread->free_slots[thread->free_count++] = (uint8_t)(number % SONDE__SLOTS);
+    } else {
+        atomic_store_explicit(&slot->state, SONDE__SLOT_ENDED, memory_order_release);
+    }
+    if (SONDE__UNLIKELY(extents[0]))
+        give_extents(extents);
+}
+
+/* No slot is free: takes back those that others ended, and ends those whose end could not get in. */
+static __attribute__((noinline, cold)) void reclaim(struct sonde__thread *thread) {
+    for (uint32_t i = 0; i < SONDE__SLOTS; i++) {
+        struct sonde__slot *slot = &thread->slots[i];
+        uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
+        if (state == SONDE__SLOT_ENDED) {
+            atomic_store_explicit(&slot->state, SONDE__SLOT_FREE, memory_order_relaxed);
+            thread->free_slots[thread->free_count++] = (uint8_t)i;
+        } else if (state == SONDE__SLOT_OPEN &&
+                   atomic_load_explicit(&slot->end_wanted, memory_order_acquire) == slot->generation &&
+                   !atomic_exchange_explicit(&slot->spin, 1, memory_order_acquire)) {
+            if (atomic_load_explicit(&slot->state, memory_order_relaxed) == SONDE__SLOT_OPEN) {
+                (void)commit(thread, slot, slot->end_wanted_ns);
+                release(thread, slot, i, true);
+            }
+            atomic_store_explicit(&slot->spin, 0, memory_order_release);
+        }
+    }
+}
+
+static inline struct sonde__slot *take_free(struct sonde__thread *thread, uint32_t *ret_number) {
+    if (SONDE__UNLIKELY(!thread->region)) {
+        sonde__drop(thread, SONDE_SIGNAL_TRACES, SONDE_DROP_NO_MEMORY);
+        return NULL;
+    }
+    if (SONDE__UNLIKELY(!thread->free_count)) {
+        reclaim(thread);
+        if (!thread->free_count) {
+            sonde__drop(thread, SONDE_SIGNAL_TRACES, SONDE_DROP_NO_SLOT);
+            return NULL;
+        }
+    }
+    uint32_t i = thread->free_slots[--thread->free_count];
+    *ret_number = (thread->region_number * SONDE__SLOTS + i) + 1;
+    return &thread->slots[i];
+}
+
+/* The rare parts of a start: tracestate, a name that is long or not ASCII, links. The slot is not open yet. */
+static __attribute__((noinline)) void write_rest(struct sonde__thread *thread, struct sonde__slot *slot,
+                                                 const struct birth *birth, struct sonde_key name) {
+    struct sonde__writer writer;
+    if (birth->tracestate_length) {
+        sonde__writer_init(&writer, thread->scratch, SONDE_SPAN_SIZE_MAX);
+        sonde__write_string(&writer, SONDE__TAG_TRACESTATE >> 3, thread->tracestates + birth->tracestate_at,
+                            birth->tracestate_length, SIZE_MAX);
+        (void)sonde__slot_append(slot, writer.start, (uint32_t)sonde__writer_size(&writer)); /* fits: the first field */
+    }
+    slot->name_offset = (uint16_t)sonde__slot_length(slot);
+    sonde__writer_init(&writer, thread->scratch, SONDE_SPAN_SIZE_MAX);
+    sonde__write_string(&writer, SONDE__TAG_NAME >> 3, name.text, name.length, SONDE_NAME_SIZE_MAX);
+    bool fits = sonde__slot_append(slot, writer.start, (uint32_t)sonde__writer_size(&writer));
+    if (!fits || name.length > SONDE_NAME_SIZE_MAX)
+        sonde__count_attributes_dropped(1);
+}
+
+static inline void write_name(struct sonde__thread *thread, struct sonde__slot *slot, const struct birth *birth,
+                              struct sonde_key name) {
+    uint32_t at = birth->parent_id ? SONDE__BODY_CHILD : SONDE__BODY_ROOT;
+    slot->name_offset = (uint16_t)at;
+    if (SONDE__LIKELY(name.length < 128 && !birth->tracestate_length)) {
+        sonde__store16(slot->body + at, SONDE__TAG_NAME | name.length << 8);
+        if (SONDE__LIKELY(!sonde__copy_key(slot->body + at + 2, name))) {
+            atomic_store_explicit(&slot->length, at + 2 + name.length, memory_order_relaxed);
+            return;
+        }
+    }
+    atomic_store_explicit(&slot->length, at, memory_order_relaxed);
+    write_rest(thread, slot, birth, name);
+}
+
+/* Fills a free slot and opens it. */
+static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *slot, const struct birth *birth,
+                             uint64_t span_id, struct sonde_key name, const struct sonde_span_options *options) {
+    uint8_t *body = slot->body;
+    if (SONDE__UNLIKELY(!body[0])) /* first use of this slot */
+        memcpy(body, template, sizeof template);
+    sonde__store64(body + SONDE__BODY_TRACE_ID, birth->trace_id[0]);
+    sonde__store64(body + SONDE__BODY_TRACE_ID + 8, birth->trace_id[1]);
+    sonde__store64(body + SONDE__BODY_SPAN_ID, span_id);
+    body[SONDE__BODY_KIND] = (uint8_t)(options->kind ? options->kind : SONDE_SPAN_KIND_INTERNAL);
+    sonde__store32(body + SONDE__BODY_FLAGS,
+                   (birth->flags & 0xFF) | HAS_IS_REMOTE | (birth->flags & SONDE__ENTRY_REMOTE ? IS_REMOTE : 0));
+    sonde__store16(body + SONDE__BODY_PARENT - 2, 0x0822);
+    sonde__store64(body + SONDE__BODY_PARENT, birth->parent_id);
+    atomic_store_explicit(&slot->commit_position, 0, memory_order_relaxed);
+    slot->key_bits[0] = slot->key_bits[1] = 0;
+    atomic_store_explicit(&slot->generation, ++thread->generation, memory_order_relaxed);
+    __atomic_store_n(&slot->one_thread, options->one_thread, __ATOMIC_RELAXED);
+    slot->status = slot->flags = 0;
+    slot->scope = (uint16_t)(options->scope < SONDE_SCOPES_MAX ? options->scope : 0);
+    slot->attributes = slot->attributes_dropped = slot->events = 0;
+    memset(slot->extents, 0, sizeof slot->extents);
+    slot->events_dropped = slot->links = slot->links_dropped = 0;
+    write_name(thread, slot, birth, name);
+    for (size_t i = 0; SONDE__UNLIKELY(options->links) && i < options->link_count; i++)
+        sonde__slot_add_link(thread, slot, &options->links[i]);
+    uint64_t start = options->start_unix_ns;
+    if (SONDE__LIKELY(!start))
+        start = sonde__clock_now(&slot->start_ticks);
+    else
+        slot->start_ticks = 0; /* the end is then read from the wall clock */
+    sonde__store64(body + SONDE__BODY_START, start);
+    atomic_store_explicit(&slot->state, SONDE__SLOT_OPEN, memory_order_release);
+}
+
+/* ---- start ---- */
+
+/* The library is off or refuses: the context of the parent goes on. */
+static __attribute__((noinline, cold)) void start_refused(struct sonde_span *span,
+                                                          const struct sonde_span_options *options) {
+    memset(span, 0, sizeof *span);
+    if (options && options->parent)
+        span->context = options->parent->span;
+    sonde__drop_refused(SONDE_SIGNAL_TRACES);
+}
+
+/* Options of a caller built against another version: what it does not know is default. */
+static __attribute__((noinline, cold)) const struct sonde_span_options *
+options_copy(struct sonde_span_options *copy, const struct sonde_span_options *options) {
+    *copy = default_options;
+    memcpy(copy, options, options->size);
+    return copy;
+}
+
+static inline void push(struct sonde__thread *thread, struct sonde_span *span, const struct birth *birth,
+                        uint64_t span_id) {
+    struct sonde__stack_entry *entry = sonde__context_entry(thread);
+    if (SONDE__UNLIKELY(!entry))
+        return;
+    entry->trace_id[0] = birth->trace_id[0];
+    entry->trace_id[1] = birth->trace_id[1];
+    entry->span_id = span_id;
+    entry->flags = birth->flags & 0xFF;
+    entry->tracestate_at = birth->tracestate_at;
+    entry->tracestate_length = birth->tracestate_length;
+    entry->slot = span->slot;
+    span->token = sonde__context_push(thread, entry);
+}
+
+void sonde_span_start(struct sonde_span *ret_span, struct sonde_key name, const struct sonde_span_options *options) {
+    struct sonde_span_options copy;
+    struct birth birth;
+    struct sonde__thread *thread = sonde__thread_enter();
+    if (SONDE__UNLIKELY(!thread)) {
+        start_refused(ret_span, options);
+        return;
+    }
+    if (!options)
+        options = &default_options;
+    else if (SONDE__UNLIKELY(options->size < sizeof *options))
+        options = options_copy(&copy, options);
+    inherit(thread, options, &birth);
+    uint64_t span_id = draw_span_id(thread);
+    memcpy(ret_span->context.trace_id, birth.trace_id, 16);
+    memcpy(ret_span->context.span_id, &span_id, 8);
+    sonde__store64(&ret_span->context.flags, birth.flags & 0xFF); /* is_remote and reserved are 0 */
+    ret_span->slot = ret_span->generation = 0;
+    ret_span->token = (struct sonde_context_token){0, 0};
+    if (birth.flags & SONDE_TRACE_FLAG_SAMPLED) {
+        uint32_t number;
+        struct sonde__slot *slot = take_free(thread, &number);
+        if (SONDE__LIKELY(slot != NULL)) {
+            slot_open(thread, slot, &birth, span_id, name, options);
+            ret_span->slot = number;
+            ret_span->generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
+        }
+    }
+    if (!options->not_current)
+        push(thread, ret_span, &birth, span_id);
+    sonde__thread_leave(thread);
+}
+
+/* ---- end ---- */
+
+static __attribute__((noinline, cold)) uint32_t write_dropped(const struct sonde__slot *slot, uint8_t tail[TAIL_SIZE]) {
+    struct sonde__writer writer;
+    sonde__writer_init(&writer, tail, TAIL_SIZE);
+    if (slot->attributes_dropped)
+        sonde__write_uint(&writer, 10, slot->attributes_dropped);
+    if (slot->events_dropped)
+        sonde__write_uint(&writer, 12, slot->events_dropped);
+    if (slot->links_dropped)
+        sonde__write_uint(&writer, 14, slot->links_dropped);
+    return (uint32_t)sonde__writer_size(&writer);
+}
+
+/* Copies the span to the ring and publishes it. False: dropped, and counted. With the slot taken. */
+static inline bool commit(struct sonde__thread *thread, struct sonde__slot *slot, uint64_t end_unix_ns) {
+    uint8_t tail[TAIL_SIZE];
+    uint32_t length = sonde__slot_length(slot), tail_size = 0;
+    if (SONDE__UNLIKELY(slot->attributes_dropped | slot->events_dropped | slot->links_dropped))
+        tail_size = write_dropped(slot, tail);
+    if (SONDE__UNLIKELY(!thread->region)) {
+        sonde__drop(thread, SONDE_SIGNAL_TRACES, SONDE_DROP_NO_MEMORY);
+        return false;
+    }
+    uint8_t *to = sonde__ring_reserve(thread, length + tail_size);
+    if (SONDE__UNLIKELY(!to)) {
+        sonde__drop(thread, SONDE_SIGNAL_TRACES, SONDE_DROP_RING_FULL);
+        return false;
+    }
+    if (SONDE__LIKELY(length <= SONDE__SLOT_BODY))
+        sonde__copy_over64(to, slot->body, length);
+    else
+        sonde__slot_read(slot, 0, to, length);
+    sonde__store64(to + SONDE__BODY_END, end_unix_ns);
+    if (SONDE__UNLIKELY(tail_size))
+        memcpy(to + length, tail, tail_size);
+    slot->commit_region = thread->region_number;
+    sonde__ring_commit(thread, length + tail_size, SONDE__RECORD_SPAN, slot->scope,
+                       slot->status == SONDE_STATUS_ERROR ? SONDE__RECORD_FLAG_ERROR : 0, &slot->commit_position);
+    return true;
+}
+
+/* End time by duration, so that it never lies before the start; by the wall clock for a start of the caller's. */
+static inline uint64_t end_time(const struct sonde__slot *slot, uint64_t end_ticks) {
+    uint64_t start = sonde__load64(slot->body + SONDE__BODY_START), ticks;
+    if (SONDE__LIKELY(slot->start_ticks))
+        return start + sonde__clock_duration(slot->start_ticks, end_ticks);
+    uint64_t now = sonde__clock_now(&ticks);
+    return now > start ? now : start;
+}
+
+/* The spin bit was not to be had: somebody was put to sleep holding it. The owner ends the span when it needs slots. */
+static __attribute__((noinline, cold)) void want_end(struct sonde__slot *slot, const struct sonde_span *span,
+                                                     uint64_t end_unix_ns) {
+    uint64_t ticks;
+    atomic_store_explicit(&slot->end_wanted_ns, end_unix_ns ? end_unix_ns : sonde__clock_now(&ticks),
+                          memory_order_relaxed);
+    atomic_store_explicit(&slot->end_wanted, span->generation, memory_order_release);
+}
+
+void sonde_span_end_at(struct sonde_span *span, uint64_t end_unix_ns) {
+    struct sonde__edit edit;
+    bool busy;
+    uint32_t slot_number = span->slot;
+    if (!(slot_number | span->token.depth)) /* neither recorded nor current */
+        return;
+    uint64_t end_ticks = slot_number ? sonde__clock_ticks() : 0; /* early: the read overlaps with what follows */
+    struct sonde__thread *thread = edit.thread = sonde__thread_enter();
+    if (SONDE__UNLIKELY(!thread)) /* not lost: the span stays open */
+        return;
+    sonde__context_pop(thread, span->token);
+    if (SONDE__LIKELY(slot_number) && SONDE__LIKELY(sonde__slot_take(&edit, span, &busy))) {
+        struct sonde__slot *slot = edit.slot;
+        bool own = (slot_number - 1) / SONDE__SLOTS == thread->region_number && thread->region;
+        (void)commit(thread, slot, SONDE__LIKELY(!end_unix_ns) ? end_time(slot, end_ticks) : end_unix_ns);
+        release(thread, slot, slot_number - 1, own);
+        if (edit.locked)
+            atomic_store_explicit(&slot->spin, 0, memory_order_release);
+    } else if (slot_number && busy) {
+        want_end(edit.slot, span, end_unix_ns);
+    }
+    span->slot = span->token.depth = 0;
+    sonde__thread_leave(thread);
+}
+
+void sonde_span_end(struct sonde_span *span) {
+    sonde_span_end_at(span, 0);
+}
+
+/* ---- looking at a span ---- */
+
+bool sonde_span_is_recording(const struct sonde_span *span) {
+    struct sonde__edit edit;
+    if (!sonde__edit_begin(&edit, span))
+        return false;
+    sonde__edit_end(&edit);
+    return true;
+}
+
+/* The tracestate of a span that is not recorded, if the thread's stack still knows it. */
+static void find_tracestate(const struct sonde_span *span, struct sonde_context *context) {
+    struct sonde__thread *thread = sonde__thread_enter();
+    if (!thread)
+        return;
+    for (uint32_t i = thread->depth; i > 0; i--) {
+        const struct sonde__stack_entry *entry = &thread->stack[i];
+        if (memcmp(entry->trace_id, span->context.trace_id, 16) == 0) {
+            context->tracestate_length = entry->tracestate_length;
+            memcpy(context->tracestate, thread->tracestates + entry->tracestate_at, entry->tracestate_length);
+            break;
+        }
+    }
+    sonde__thread_leave(thread);
+}
+
+void sonde_span_context_get(const struct sonde_span *span, struct sonde_context *ret_context) {
+    struct sonde__edit edit;
+    struct sonde__field field;
+    ret_context->span = span->context;
+    ret_context->tracestate_length = ret_context->reserved = 0;
+    if (!sonde__edit_begin(&edit, span)) {
+        find_tracestate(span, ret_context);
+        return;
+    }
+    if (sonde__slot_find_field(edit.slot, SONDE__TAG_TRACESTATE, &field) &&
+        field.content_size <= SONDE_TRACESTATE_SIZE_MAX) {
+        ret_context->tracestate_length = field.content_size;
+        sonde__slot_read(edit.slot, field.content_at, ret_context->tracestate, field.content_size);
+    }
+    sonde__edit_end(&edit);
+}
