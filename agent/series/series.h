@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store of metric series: what scrapes (Prometheus) and the OTLP interval read. Three kinds of writers:
- * services' shared memory (pulled when someone asks, so a scrape is never stale), the agent's own counters, and collectors.
- * A source is whoever the series belong to: it has a resource, and its series go when it does (final values of a dead
- * service stay until one OTLP interval and five minutes have passed).
- * Loop thread only. Names are OpenTelemetry's dotted ones; exporters translate. */
+ * services' shared memory (pulled when someone asks, so a scrape is never stale), the agent's own counters, and
+ * collectors. A source is whoever the series belong to: it has a resource, and its series go when it does (final values
+ * of a dead service stay until one OTLP interval and five minutes have passed). Loop thread only. Names are
+ * OpenTelemetry's dotted ones; exporters translate. */
 #ifndef SONDE_AGENT_SERIES_H
 #define SONDE_AGENT_SERIES_H
 
-#include "exporters/record_log.h"
+#include "agent/ledger/ledger.h"
+#include "agent/queue/queue.h"
+#include "exporters/metric_feed.h"
 #include "exporters/seam.h"
 #include <sonde/attribute.h>
 #include <sonde/metric.h>
@@ -44,5 +46,38 @@ void sonde_series_sweep(struct sonde_series_source *source);
 
 /** A source that is pulled: `pull` is called before each read and sets values (agent's own counters). */
 void sonde_series_source_on_pull(struct sonde_series_source *source, void (*pull)(void *user), void *user);
+
+/* ---- services: their shared memory ---- */
+
+/* What dead services leave behind at most; the oldest go first. */
+#define SONDE_SERIES_DEAD_MAX 1024u
+/* How long their final values stay for scrapes. */
+#define SONDE_SERIES_DEAD_NS  (UINT64_C(300) * 1000000000u)
+
+/** A process whose metrics are read whenever someone asks. memory: its struct copied, self kept until the removal; a
+ *  memory that the agent does not have (yet) is one whose read fails. resource: copied.
+ *  Returns 0, -ENOMEM. */
+int sonde_series_service_add(struct sonde_series_store *store, const struct sonde__metric_memory *memory,
+                             struct sonde_bytes resource, uint32_t uid, struct sonde_series_source **ret_source);
+/** The process is gone: reads its memory a last time, then keeps the values until they were exported once (if anyone
+ *  exports) and SONDE_SERIES_DEAD_NS have passed. The source is the store's from now on. NULL is fine. */
+void sonde_series_service_remove(struct sonde_series_source *source);
+/** How often its memory said what cannot be. */
+uint32_t sonde_series_service_violations(const struct sonde_series_source *source);
+
+/* ---- reading ---- */
+
+/** Brings all values up to date: pulls, reads services' memory, lets go of the dead. Before each use of the feed. */
+void sonde_series_refresh(struct sonde_series_store *store);
+/** The store as a feed; good as long as the store is. */
+struct sonde_metric_feed sonde_series_feed(struct sonde_series_store *store);
+/** Sources, dead ones included; and series as of the last refresh. */
+void sonde_series_counts(const struct sonde_series_store *store, uint32_t *ret_sources, uint64_t *ret_series);
+
+/** Refreshes, and appends every series' value to the queue as OTLP metrics: one OTLP interval. Counted in the ledger by
+ *  data point.
+ *  Returns 0, or the queue's first error (SONDE_EFULL): the rest is left out this time, which loses nothing but
+ *  resolution since values are cumulative; -ENOMEM. */
+int sonde_series_export(struct sonde_series_store *store, struct sonde_queue *queue, struct sonde_ledger *ledger);
 
 #endif

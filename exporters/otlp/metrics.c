@@ -34,11 +34,11 @@ static uint32_t data_field(const struct sonde_metric *metric) {
 }
 
 static void metric_end(struct sonde_otlp_metrics *builder) {
-    const struct sonde_metric *metric = builder->metric;
+    const struct sonde_metric *metric = &builder->metric;
     struct sonde__writer *writer = &builder->writer;
-    if (!metric)
+    if (!builder->is_begun)
         return;
-    builder->metric = NULL;
+    builder->is_begun = false;
     if (!builder->metric_points) {
         writer->at = builder->metric_at - 2; /* tag and length byte before the nested bytes */
         return;
@@ -75,7 +75,8 @@ bool sonde_otlp_metrics_begin(struct sonde_otlp_metrics *builder, const struct s
         writer->at = before;
         return false;
     }
-    builder->metric = metric;
+    builder->metric = *metric;
+    builder->is_begun = true;
     builder->metric_points = 0;
     return true;
 }
@@ -150,7 +151,7 @@ static void exponential_point(struct sonde__writer *writer, const struct sonde_m
 
 bool sonde_otlp_metrics_point(struct sonde_otlp_metrics *builder, const struct sonde_metric_point *point) {
     struct sonde__writer *writer = &builder->writer;
-    const struct sonde_metric *metric = builder->metric;
+    const struct sonde_metric *metric = &builder->metric;
     uint8_t *before = writer->at, *nested = sonde__write_begin(writer, DATA_POINTS);
     if (metric->kind != SONDE_HISTOGRAM)
         number_point(writer, metric, point);

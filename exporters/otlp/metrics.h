@@ -13,13 +13,15 @@
 #include "exporters/metric_feed.h"
 #include "instrumentation/wire/writer.h"
 
-/* A buffer that holds any one point with its metric's head: 161 buckets and bounds of 8 to 10 bytes, 2 KiB of attributes. */
+/* A buffer that holds any one point with its metric's head: 161 buckets and bounds of 8 to 10 bytes, 2 KiB of
+ * attributes. */
 #define SONDE_OTLP_METRICS_SIZE_MIN 16384u
 
 struct sonde_otlp_metrics {
     struct sonde__writer writer;
-    const struct sonde_metric *metric; /* begun, or NULL; borrowed until the next begin or finish */
-    uint8_t *metric_at, *data_at;      /* where its nested messages begin */
+    struct sonde_metric metric; /* begun, when is_begun; what it points to is borrowed until it ends */
+    bool is_begun;
+    uint8_t *metric_at, *data_at; /* where its nested messages begin */
     uint32_t metric_points;
     uint32_t points; /* data points of all metrics so far */
 };

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store as a feed of metrics (exporters/metric_feed.h), and its way out as OTLP records. */
+#include "agent/series/source.h"
+#include "exporters/otlp/metrics.h"
+#include <errno.h>
+#include <sonde/err.h>
+
+static struct sonde_bytes bytes_of(struct sonde_string text) {
+    return (struct sonde_bytes){(const uint8_t *)text.data, text.size};
+}
+static struct sonde_string text_of(const char *text) {
+    return (struct sonde_string){text, strlen(text)};
+}
+
+/* The metric `number` (from 1) of a source; false when it has none of that number. */
+static bool metric_at(const struct sonde_series_source *source, uint32_t number, struct sonde_metric *ret) {
+    *ret = (struct sonde_metric){.resource = {source->resource, source->resource_size},
+                                 .uid = source->uid,
+                                 .is_over = source->is_dead,
+                                 .source = source,
+                                 .number = number};
+    if (!source->reader) {
+        const struct series_metric *metric = &source->points.metrics[number - 1];
+        ret->kind = metric->kind;
+        ret->is_double = metric->is_double;
+        ret->name = text_of(metric->name);
+        ret->unit = text_of(metric->unit);
+        ret->description = text_of(metric->description);
+        return true;
+    }
+    struct sonde__metric_instrument instrument;
+    struct sonde_string scope, schema_url;
+    if (!sonde__metric_reader_instrument(source->reader, number, &instrument))
+        return false;
+    sonde__metric_reader_scope(source->reader, instrument.scope, &scope, &schema_url);
+    ret->scope = bytes_of(scope);
+    ret->schema_url = bytes_of(schema_url);
+    ret->kind = instrument.kind;
+    ret->is_double = instrument.number == SONDE_NUMBER_DOUBLE;
+    ret->name = instrument.name;
+    ret->unit = instrument.unit;
+    ret->description = instrument.description;
+    ret->bounds = instrument.bounds;
+    ret->bound_count = instrument.bound_count;
+    return true;
+}
+
+static uint32_t metric_max(const struct sonde_series_source *source) {
+    return source->reader ? sonde__metric_reader_instrument_max(source->reader) : source->points.metric_count;
+}
+
+static bool next_metric(void *self, struct sonde_metric_cursor *at, struct sonde_metric *ret_metric) {
+    struct sonde_series_store *store = self;
+    const struct sonde_series_source *source = at->source;
+    if (!source) {
+        source = store->first;
+        at->number = 0;
+    }
+    for (; source; source = source->next, at->number = 0) {
+        at->source = source;
+        while (at->number < metric_max(source))
+            if (metric_at(source, ++at->number, ret_metric))
+                return true;
+        if (!source->next)
+            return false; /* the cursor stays on the last one: asking again is false again */
+    }
+    return false;
+}
+
+static bool pushed_point(const struct sonde_series_source *source, uint32_t number, uint32_t *at,
+                         struct sonde_metric_point *ret_point) {
+    uint32_t index = *at ? source->points.points[*at - 1].next : source->points.metrics[number - 1].first_point;
+    if (!index)
+        return false;
+    *at = index;
+    const struct series_point *point = &source->points.points[index - 1];
+    *ret_point = (struct sonde_metric_point){.attributes = {point->attributes, point->attributes_size},
+                                             .start_unix_ns = point->start_unix_ns,
+                                             .time_unix_ns = point->set_unix_ns,
+                                             .int64 = point->int64,
+                                             .float64 = point->float64};
+    return true;
+}
+
+static bool next_point(void *self, const struct sonde_metric *metric, uint32_t *at,
+                       struct sonde_metric_point *ret_point) {
+    (void)self;
+    const struct sonde_series_source *source = metric->source;
+    if (!source->reader)
+        return pushed_point(source, metric->number, at, ret_point);
+    struct sonde__metric_series series;
+    if (!sonde__metric_reader_series(source->reader, metric->number, at, &series))
+        return false;
+    *ret_point = (struct sonde_metric_point){.attributes = {series.attributes, series.attributes_size},
+                                             .start_unix_ns = series.start_unix_ns,
+                                             .time_unix_ns = source->read_unix_ns,
+                                             .int64 = (int64_t)series.value,
+                                             .histogram = series.histogram};
+    memcpy(&ret_point->float64, &series.value, sizeof series.value);
+    return true;
+}
+
+struct sonde_metric_feed sonde_series_feed(struct sonde_series_store *store) {
+    return (struct sonde_metric_feed){next_metric, next_point, store};
+}
+
+void sonde_series_counts(const struct sonde_series_store *store, uint32_t *ret_sources, uint64_t *ret_series) {
+    struct sonde_metric metric;
+    struct sonde_metric_point point;
+    *ret_sources = store->source_count;
+    *ret_series = 0;
+    for (const struct sonde_series_source *source = store->first; source; source = source->next)
+        for (uint32_t number = 1; number <= metric_max(source); number++)
+            for (uint32_t at = 0; metric_at(source, number, &metric) && next_point(NULL, &metric, &at, &point);)
+                ++*ret_series;
+}
+
+/* ---- OTLP ---- */
+
+struct export {
+    struct sonde_queue *queue;
+    struct sonde_ledger *ledger;
+    struct sonde_otlp_metrics builder;
+    uint32_t resource_id;
+    struct sonde_bytes scope, schema_url; /* of what is in the builder */
+};
+
+static bool same(struct sonde_bytes a, struct sonde_bytes b) {
+    return a.size == b.size && (!a.size || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static int flush(struct export *export) {
+    uint32_t points, scope_id;
+    struct sonde_bytes record = sonde_otlp_metrics_finish(&export->builder, &points);
+    if (!points)
+        return 0;
+    int err = sonde_queue_scope(export->queue, export->scope, export->schema_url, &scope_id);
+    if (err)
+        return err;
+    uint64_t sequence;
+    err = sonde_queue_append(export->queue, SONDE_SIGNAL_METRICS, export->resource_id, scope_id, points, record,
+                             &sequence);
+    sonde_queue_scope_unref(export->queue, scope_id);
+    if (!err)
+        sonde_ledger_appended(export->ledger, SONDE_SIGNAL_METRICS, points);
+    return err;
+}
+
+/* Begins a metric in a record that has room for it. */
+static int begin(struct export *export, const struct sonde_metric *metric) {
+    if (sonde_otlp_metrics_begin(&export->builder, metric))
+        return 0;
+    int err = flush(export);
+    if (!err && !sonde_otlp_metrics_begin(&export->builder, metric))
+        err = SONDE_ETOOBIG; /* cannot be: an empty record holds any head */
+    return err;
+}
+
+static int export_metric(struct export *export, const struct sonde_metric *metric) {
+    struct sonde_metric_point point;
+    int err = 0;
+    if (!same(metric->scope, export->scope) || !same(metric->schema_url, export->schema_url))
+        err = flush(export);
+    export->scope = metric->scope;
+    export->schema_url = metric->schema_url;
+    if (!err)
+        err = begin(export, metric);
+    for (uint32_t at = 0; !err && next_point(NULL, metric, &at, &point);) {
+        if (sonde_otlp_metrics_point(&export->builder, &point))
+            continue;
+        err = flush(export);
+        if (!err)
+            err = begin(export, metric);
+        if (!err && !sonde_otlp_metrics_point(&export->builder, &point))
+            err = SONDE_ETOOBIG; /* cannot be either */
+    }
+    return err;
+}
+
+static int export_source(struct export *export, struct sonde_series_source *source) {
+    struct sonde_metric metric;
+    struct sonde_bytes resource = {source->resource, source->resource_size};
+    int err = sonde_queue_resource(export->queue, resource, source->uid, &export->resource_id);
+    if (err)
+        return err;
+    export->scope = export->schema_url = (struct sonde_bytes){NULL, 0};
+    for (uint32_t number = 1; !err && number <= metric_max(source); number++)
+        if (metric_at(source, number, &metric))
+            err = export_metric(export, &metric);
+    if (!err)
+        err = flush(export);
+    sonde_queue_resource_unref(export->queue, export->resource_id);
+    if (!err)
+        source->is_exported = source->is_dead;
+    return err;
+}
+
+int sonde_series_export(struct sonde_series_store *store, struct sonde_queue *queue, struct sonde_ledger *ledger) {
+    const struct sonde_alloc *alloc = &store->seams->alloc;
+    uint8_t *buffer = sonde_alloc_new(alloc, SONDE_QUEUE_RECORD_SIZE_MAX);
+    if (!buffer)
+        return -ENOMEM;
+    struct export export = {.queue = queue, .ledger = ledger};
+    int err = 0;
+    sonde_otlp_metrics_init(&export.builder, buffer, SONDE_QUEUE_RECORD_SIZE_MAX);
+    store->exports = true;
+    sonde_series_refresh(store);
+    for (struct sonde_series_source *source = store->first; source && !err; source = source->next)
+        if (!source->is_exported)
+            err = export_source(&export, source);
+    sonde_alloc_free(alloc, buffer);
+    return err;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A source of series, inside agent/series/. Pushed ones keep what they were told (points.c); services have a reader of
+ * their shared memory instead. */
+#ifndef SONDE_AGENT_SERIES_SOURCE_H
+#define SONDE_AGENT_SERIES_SOURCE_H
+
+#include "agent/series/series.h"
+
+struct series_metric {
+    char *name, *unit, *description; /* owned, one block at name */
+    enum sonde_instrument_kind kind;
+    bool is_double;
+    uint32_t first_point; /* index + 1, 0 = none */
+};
+struct series_point {
+    uint8_t *attributes; /* owned */
+    uint32_t attributes_size;
+    uint32_t metric;
+    uint32_t next; /* of the same metric: index + 1 */
+    uint32_t generation;
+    uint64_t hash, start_unix_ns, set_unix_ns;
+    int64_t int64;
+    double float64;
+};
+
+/* Pushed values. slots: open addressing by hash of metric and attributes; index + 1, 0 = empty; a power of two. */
+struct series_points {
+    struct series_metric *metrics;
+    struct series_point *points;
+    uint32_t *slots;
+    uint32_t metric_count, metric_capacity, point_count, point_capacity, slot_count;
+    uint32_t generation; /* of the current sweep */
+};
+
+struct sonde_series_source {
+    struct sonde_series_store *store;
+    struct sonde_series_source *next, *previous;
+    uint8_t *resource; /* owned */
+    size_t resource_size;
+    uint32_t uid;
+    void (*pull)(void *user);
+    void *pull_user;
+    struct series_points points;
+    struct sonde__metric_reader *reader; /* owned; NULL = pushed */
+    struct sonde__metric_memory memory;
+    uint32_t violations;
+    bool is_dead, is_exported; /* exported since its death */
+    uint64_t dead_at_ns;
+    uint64_t read_unix_ns; /* when a service's memory was read last */
+};
+
+struct sonde_series_store {
+    const struct sonde_seams *seams;
+    struct sonde_series_source *first;
+    uint32_t source_count, dead_count;
+    bool exports; /* somebody exports: the dead wait for it */
+};
+
+int series_points_set(struct series_points *points, const struct sonde_seams *seams,
+                      const struct sonde_series_value *value);
+void series_points_sweep(struct series_points *points, const struct sonde_seams *seams);
+void series_points_deinit(struct series_points *points, const struct sonde_seams *seams);
+
+#endif

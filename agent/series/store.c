@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sources, their life, and bringing them up to date. */
+#include "agent/series/source.h"
+#include <errno.h>
+#include <sonde/err.h>
+
+int sonde_series_store_create(const struct sonde_seams *seams, struct sonde_series_store **ret_store) {
+    struct sonde_series_store *store = sonde_alloc_new(&seams->alloc, sizeof *store);
+    if (!store)
+        return -ENOMEM;
+    *store = (struct sonde_series_store){.seams = seams};
+    *ret_store = store;
+    return 0;
+}
+
+void sonde_series_store_destroy(struct sonde_series_store *store) {
+    if (!store)
+        return;
+    while (store->first)
+        sonde_series_source_destroy(store->first);
+    sonde_alloc_free(&store->seams->alloc, store);
+}
+
+int sonde_series_source_create(struct sonde_series_store *store, struct sonde_bytes resource,
+                               struct sonde_series_source **ret_source) {
+    const struct sonde_alloc *alloc = &store->seams->alloc;
+    struct sonde_series_source *source = sonde_alloc_new(alloc, sizeof *source);
+    uint8_t *copy = sonde_alloc_new(alloc, resource.size + 1);
+    if (!source || !copy) {
+        sonde_alloc_free(alloc, source);
+        sonde_alloc_free(alloc, copy);
+        return -ENOMEM;
+    }
+    if (resource.size)
+        memcpy(copy, resource.data, resource.size);
+    *source = (struct sonde_series_source){
+        .store = store, .next = store->first, .resource = copy, .resource_size = resource.size};
+    if (store->first)
+        store->first->previous = source;
+    store->first = source;
+    store->source_count++;
+    *ret_source = source;
+    return 0;
+}
+
+void sonde_series_source_destroy(struct sonde_series_source *source) {
+    if (!source)
+        return;
+    struct sonde_series_store *store = source->store;
+    if (source->previous)
+        source->previous->next = source->next;
+    else
+        store->first = source->next;
+    if (source->next)
+        source->next->previous = source->previous;
+    store->source_count--;
+    store->dead_count -= source->is_dead;
+    series_points_deinit(&source->points, store->seams);
+    sonde__metric_reader_destroy(source->reader);
+    sonde_alloc_free(&store->seams->alloc, source->resource);
+    sonde_alloc_free(&store->seams->alloc, source);
+}
+
+int sonde_series_set(struct sonde_series_source *source, const struct sonde_series_value *value) {
+    return series_points_set(&source->points, source->store->seams, value);
+}
+
+void sonde_series_sweep(struct sonde_series_source *source) {
+    series_points_sweep(&source->points, source->store->seams);
+}
+
+void sonde_series_source_on_pull(struct sonde_series_source *source, void (*pull)(void *user), void *user) {
+    source->pull = pull;
+    source->pull_user = user;
+}
+
+int sonde_series_service_add(struct sonde_series_store *store, const struct sonde__metric_memory *memory,
+                             struct sonde_bytes resource, uint32_t uid, struct sonde_series_source **ret_source) {
+    const struct sonde_alloc *alloc = &store->seams->alloc;
+    struct sonde__metric_reader *reader = sonde__metric_reader_create(alloc->resize, alloc->self);
+    if (!reader)
+        return -ENOMEM;
+    int err = sonde_series_source_create(store, resource, ret_source);
+    if (err) {
+        sonde__metric_reader_destroy(reader);
+        return err;
+    }
+    (*ret_source)->reader = reader;
+    (*ret_source)->memory = *memory;
+    (*ret_source)->uid = uid;
+    return 0;
+}
+
+static void service_read(struct sonde_series_source *source) {
+    const struct sonde_time *time = &source->store->seams->time;
+    int err = sonde__metric_reader_refresh(source->reader, &source->memory);
+    source->violations += err == SONDE_EMALFORMED;
+    source->read_unix_ns = time->unix_ns(time->self);
+}
+
+/* Lets go of the dead whose time has passed, and of the oldest when there are too many. */
+static void dead_expire(struct sonde_series_store *store) {
+    const struct sonde_time *time = &store->seams->time;
+    uint64_t now = time->monotonic_ns(time->self);
+    struct sonde_series_source *oldest = NULL;
+    for (struct sonde_series_source *source = store->first, *next; source; source = next) {
+        next = source->next;
+        if (!source->is_dead)
+            continue;
+        if (now - source->dead_at_ns >= SONDE_SERIES_DEAD_NS && (source->is_exported || !store->exports))
+            sonde_series_source_destroy(source);
+        else if (!oldest || source->dead_at_ns <= oldest->dead_at_ns)
+            oldest = source;
+    }
+    if (store->dead_count > SONDE_SERIES_DEAD_MAX)
+        sonde_series_source_destroy(oldest);
+}
+
+void sonde_series_service_remove(struct sonde_series_source *source) {
+    if (!source)
+        return;
+    const struct sonde_time *time = &source->store->seams->time;
+    service_read(source);
+    source->is_dead = true;
+    source->dead_at_ns = time->monotonic_ns(time->self);
+    source->memory = (struct sonde__metric_memory){0};
+    source->store->dead_count++;
+    dead_expire(source->store);
+}
+
+uint32_t sonde_series_service_violations(const struct sonde_series_source *source) {
+    return source->violations;
+}
+
+void sonde_series_refresh(struct sonde_series_store *store) {
+    dead_expire(store);
+    for (struct sonde_series_source *source = store->first; source; source = source->next) {
+        if (source->pull)
+            source->pull(source->pull_user);
+        if (source->reader && !source->is_dead)
+            service_read(source);
+    }
+}

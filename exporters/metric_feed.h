@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Metrics as exporters see them: instruments with their points, borrowed from whoever keeps them (agent/series/).
+ * One metric is one instrument of one resource and scope; points are its series. Values are cumulative. */
+#ifndef SONDE_EXPORTERS_METRIC_FEED_H
+#define SONDE_EXPORTERS_METRIC_FEED_H
+
+#include "exporters/record_log.h"
+#include "instrumentation/metric/read.h"
+
+struct sonde_metric {
+    struct sonde_bytes resource;          /* encoded Resource message */
+    struct sonde_bytes scope, schema_url; /* encoded InstrumentationScope message; both may be empty */
+    uint32_t uid;                         /* user the resource belongs to */
+    enum sonde_instrument_kind kind;
+    bool is_double;                              /* of a sum or gauge */
+    struct sonde_string name, unit, description; /* dotted OpenTelemetry names; UTF-8, no NUL */
+    const uint8_t *bounds;                       /* bound_count doubles, unaligned */
+    uint32_t bound_count;                        /* 0 = exponential, if it is a histogram */
+    bool is_over;                                /* its process is gone: final values */
+    const void *source;                          /* the feed's own */
+    uint32_t number;
+};
+
+struct sonde_metric_point {
+    struct sonde_bytes attributes; /* KeyValue messages as field 1, sorted by key */
+    uint64_t start_unix_ns, time_unix_ns;
+    int64_t int64;
+    double float64;
+    const struct sonde__metric_histogram *histogram;
+};
+
+/* Where an iteration is; the feed's own. Nothing may be added to or removed from the feed meanwhile. */
+struct sonde_metric_cursor {
+    const void *source;
+    uint32_t number;
+};
+
+struct sonde_metric_feed {
+    /** The next metric; *at begins as zeros. All of a source come together, all of a scope mostly. */
+    bool (*next_metric)(void *self, struct sonde_metric_cursor *at, struct sonde_metric *ret_metric);
+    /** The next point of a metric; *at begins as 0. */
+    bool (*next_point)(void *self, const struct sonde_metric *metric, uint32_t *at,
+                       struct sonde_metric_point *ret_point);
+    void *self;
+};
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A name is a list of tokens: what stands between characters that Prometheus does not take, and underscores. Unit words
+ * are added when no token says them already; "total" and "ratio" move to the end. */
+#include "exporters/prometheus/name.h"
+
+struct unit_word {
+    const char *unit, *word;
+};
+static const struct unit_word unit_words[] = {
+    {"d", "days"},          {"h", "hours"},
+    {"min", "minutes"},     {"s", "seconds"},
+    {"ms", "milliseconds"}, {"us", "microseconds"},
+    {"ns", "nanoseconds"},  {"By", "bytes"},
+    {"KiBy", "kibibytes"},  {"MiBy", "mebibytes"},
+    {"GiBy", "gibibytes"},  {"TiBy", "tibibytes"},
+    {"KBy", "kilobytes"},   {"kBy", "kilobytes"},
+    {"MBy", "megabytes"},   {"GBy", "gigabytes"},
+    {"TBy", "terabytes"},   {"m", "meters"},
+    {"V", "volts"},         {"A", "amperes"},
+    {"J", "joules"},        {"W", "watts"},
+    {"g", "grams"},         {"Cel", "celsius"},
+    {"Hz", "hertz"},        {"1", ""},
+    {"%", "percent"},
+};
+static const struct unit_word per_words[] = {
+    {"s", "second"}, {"m", "minute"}, {"h", "hour"}, {"d", "day"}, {"w", "week"}, {"mo", "month"}, {"y", "year"},
+};
+
+static bool is_token(unsigned char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ':';
+}
+
+static bool next_token(struct sonde_string text, size_t *at, struct sonde_string *ret_token) {
+    while (*at < text.size && !is_token((unsigned char)text.data[*at]))
+        (*at)++;
+    size_t start = *at;
+    while (*at < text.size && is_token((unsigned char)text.data[*at]))
+        (*at)++;
+    *ret_token = (struct sonde_string){text.data + start, *at - start};
+    return ret_token->size > 0;
+}
+
+static bool equals(struct sonde_string a, const char *b) {
+    return a.size == strlen(b) && memcmp(a.data, b, a.size) == 0;
+}
+
+/* The word for one side of a unit: from a table, or the unit itself; nothing for what has {braces}. */
+static struct sonde_string word_for(struct sonde_string unit, const struct unit_word *words, size_t count) {
+    while (unit.size && unit.data[0] == ' ') {
+        unit.data++;
+        unit.size--;
+    }
+    while (unit.size && unit.data[unit.size - 1] == ' ')
+        unit.size--;
+    if (!unit.size || memchr(unit.data, '{', unit.size) || memchr(unit.data, '}', unit.size))
+        return (struct sonde_string){"", 0};
+    for (size_t i = 0; i < count; i++)
+        if (equals(unit, words[i].unit))
+            return (struct sonde_string){words[i].word, strlen(words[i].word)};
+    return unit;
+}
+
+static bool has_token(const char *name, size_t size, const char *token, size_t token_size) {
+    struct sonde_string text = {name, size}, found;
+    for (size_t at = 0; next_token(text, &at, &found);)
+        if (found.size == token_size && memcmp(found.data, token, token_size) == 0)
+            return true;
+    return false;
+}
+
+/* Appends the tokens of text joined by _, behind what is there from `start` on. skip: a token left out, or NULL. */
+static void append_tokens(struct buffer *to, size_t start, struct sonde_string text, const char *skip) {
+    struct sonde_string token;
+    for (size_t at = 0; next_token(text, &at, &token);) {
+        if (skip && equals(token, skip))
+            continue;
+        if (to->size > start)
+            buffer_text(to, "_");
+        buffer_put(to, token.data, token.size);
+    }
+}
+
+static void append_unit(struct buffer *to, size_t start, struct sonde_string unit) {
+    const char *slash = unit.size ? memchr(unit.data, '/', unit.size) : NULL;
+    struct sonde_string main_unit = unit, per_unit = {"", 0};
+    if (slash) {
+        main_unit.size = (size_t)(slash - unit.data);
+        per_unit = (struct sonde_string){slash + 1, unit.size - main_unit.size - 1};
+    }
+    struct sonde_string word = word_for(main_unit, unit_words, sizeof unit_words / sizeof unit_words[0]);
+    struct sonde_string per = word_for(per_unit, per_words, sizeof per_words / sizeof per_words[0]);
+    size_t end = to->size;
+    if (word.size && !to->failed && !has_token(to->data + start, end - start, word.data, word.size))
+        append_tokens(to, start, word, NULL);
+    if (per.size && !to->failed && !has_token(to->data + start, end - start, per.data, per.size)) {
+        struct sonde_string token;
+        size_t at = 0;
+        if (next_token(per, &at, &token)) {
+            buffer_text(to, "_per");
+            append_tokens(to, start, per, NULL);
+        }
+    }
+}
+
+bool sonde_prometheus_metric_name(struct buffer *to, struct sonde_string name, struct sonde_string unit,
+                                  enum sonde_instrument_kind kind) {
+    size_t start = to->size, at = 0;
+    struct sonde_string token;
+    if (!next_token(name, &at, &token))
+        return false;
+    if (token.data[0] >= '0' && token.data[0] <= '9') {
+        buffer_text(to, "_");
+        start++;
+    }
+    bool is_ratio = kind == SONDE_GAUGE && equals(unit, "1");
+    append_tokens(to, start, name, kind == SONDE_COUNTER ? "total" : is_ratio ? "ratio" : NULL);
+    append_unit(to, start, unit);
+    if (kind == SONDE_COUNTER)
+        append_tokens(to, start, (struct sonde_string){"total", 5}, NULL);
+    else if (is_ratio)
+        append_tokens(to, start, (struct sonde_string){"ratio", 5}, NULL);
+    return !to->failed && to->size > start;
+}
+
+bool sonde_prometheus_label_name(struct buffer *to, const char *name, size_t size) {
+    size_t start = to->size;
+    bool good = false, underscore = false;
+    if (size && name[0] >= '0' && name[0] <= '9')
+        buffer_text(to, "key_");
+    for (size_t i = 0; i < size; i++) {
+        bool takes = is_token((unsigned char)name[i]) && name[i] != ':';
+        if (takes || !underscore)
+            buffer_put(to, takes ? &name[i] : "_", 1);
+        underscore = !takes;
+        good |= takes;
+    }
+    if (!good)
+        to->size = start;
+    return good && !to->failed;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an instrument is: checked, copied, compared, encoded. No shared state. */
+#ifndef SONDE_METRIC_INSTRUMENT_H
+#define SONDE_METRIC_INSTRUMENT_H
+
+#include "instrumentation/ring/cells.h"
+#include <sonde/metric.h>
+
+#define SONDE__INSTRUMENT_NAME_MAX        255u
+#define SONDE__INSTRUMENT_UNIT_MAX        63u
+#define SONDE__INSTRUMENT_DESCRIPTION_MAX 1023u
+#define SONDE__INSTRUMENT_TEXT_MAX                                                                                     \
+    (SONDE__INSTRUMENT_NAME_MAX + SONDE__INSTRUMENT_UNIT_MAX + SONDE__INSTRUMENT_DESCRIPTION_MAX)
+
+struct sonde__instrument {
+    char *name, *unit, *description; /* owned */
+    double *bounds;                  /* owned */
+    uint32_t bound_count;
+    uint32_t scope;
+    enum sonde_instrument_kind kind;
+    enum sonde_number number;
+    uint32_t series_count;    /* without the overflow series */
+    uint16_t overflow_series; /* 0 = none yet */
+};
+
+/** Checks options and copies them. A histogram's number becomes double; one without advised boundaries gets the
+ *  specification's when OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION asks for explicit buckets.
+ *  Returns 0, SONDE_EINVALID, -ENOMEM. */
+int sonde__instrument_init(struct sonde__instrument *instrument, const struct sonde_instrument_options *options);
+void sonde__instrument_deinit(struct sonde__instrument *instrument);
+
+/** Same scope and name, case ignored (metrics/api.md#instrument-name-syntax). */
+int sonde__instrument_same_name(const struct sonde__instrument *a, const struct sonde__instrument *b);
+/** Same kind, number and unit. */
+int sonde__instrument_same_type(const struct sonde__instrument *a, const struct sonde__instrument *b);
+
+/** Body of its descriptor: sizeof(struct sonde__instrument_descriptor) + SONDE__INSTRUMENT_TEXT_MAX bytes are enough.
+ */
+size_t sonde__instrument_encode(const struct sonde__instrument *instrument, uint8_t *body);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The process's instruments and series: private memory, found by hash without a lock, added to under one.
+ * A forked child, and a process that had to start over with fresh memory, keep these tables: the descriptor log is
+ * carried over (ring/process.h), so numbers mean the same there, while all cells begin at zero. Handles stay good. */
+#ifndef SONDE_METRIC_TABLE_H
+#define SONDE_METRIC_TABLE_H
+
+#include "instrumentation/ring/cells.h"
+#include <sonde/metric.h>
+
+/* What a cell holds; 0 = no such series. */
+enum sonde__cell_kind {
+    SONDE__CELL_NONE = 0,
+    SONDE__CELL_COUNTER_INT64,
+    SONDE__CELL_COUNTER_DOUBLE,
+    SONDE__CELL_UP_DOWN_INT64,
+    SONDE__CELL_UP_DOWN_DOUBLE,
+    SONDE__CELL_GAUGE_INT64,
+    SONDE__CELL_GAUGE_DOUBLE,
+    SONDE__CELL_EXPONENTIAL,
+    SONDE__CELL_BOUNDS,
+};
+
+/* By series. */
+extern _Atomic uint8_t sonde__cell_kinds[SONDE_SERIES_MAX] __attribute__((visibility("hidden")));
+
+static inline enum sonde__cell_kind sonde__cell_kind(uint32_t series) {
+    if (__builtin_expect(series >= SONDE_SERIES_MAX, 0))
+        return SONDE__CELL_NONE;
+    /* Acquire (a plain load on x86-64): what describes the series was stored before its kind. */
+    return (enum sonde__cell_kind)atomic_load_explicit(&sonde__cell_kinds[series], memory_order_acquire);
+}
+
+/** The series of an instrument and a canonical attribute set; size SIZE_MAX = the overflow series.
+ *  Returns its index; 0 when there is no room at all. Inside enter/leave: a signal handler must not come here. */
+uint32_t sonde__series_find(uint32_t instrument, const uint8_t *attributes, size_t size);
+
+/** Kind of an instrument's cells; SONDE__CELL_NONE for a no-op or unknown one. */
+enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument);
+
+/** Advised boundaries of a series (static for the process); ret_count 0 = exponential. */
+const double *sonde__series_bounds(uint32_t series, uint32_t *ret_count);
+
+/** Instruments that were created again with another kind, number or unit. */
+uint32_t sonde__instrument_conflicts(void);
+
+#endif
