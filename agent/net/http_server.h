@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A small HTTP/1.1 server for the page, its API and health checks: GET and HEAD only, no bodies in, answers made at
+ * once. What comes in is untrusted: the parser (http_parser) stands behind caps on head, time and connections, and a
+ * list of hosts (DNS rebinding). All on the loop's thread. */
+#ifndef SONDE_AGENT_HTTP_SERVER_H
+#define SONDE_AGENT_HTTP_SERVER_H
+
+#include "agent/loop/loop.h"
+#include "exporters/option.h"
+
+struct sonde_http_server;
+
+/** What is asked; borrowed during the call. path: from "/", without the query, not decoded. */
+struct sonde_http_asked {
+    const char *path, *query; /* query: "" when there is none */
+};
+/** What is answered. body: owned by the server once returned (the loop's allocator); NULL with size 0 is fine. */
+struct sonde_http_answer {
+    int status;
+    const char *content_type; /* static */
+    char *body;
+    size_t body_size;
+    uint32_t refresh_seconds; /* 0 = the browser does not ask again by itself */
+};
+
+struct sonde_http_server_options {
+    const char *listen; /* "127.0.0.1:4320", "[::1]:0", "localhost:4320" */
+    bool insecure;      /* a listen address that is not loopback is accepted */
+    const struct sonde_string_list *allowed_hosts;
+    void (*handle)(void *user, const struct sonde_http_asked *asked, struct sonde_http_answer *ret_answer);
+    void *user;
+    uint64_t head_timeout_ns; /* from connect, or the last answer, to a whole request; 0 = 10 s */
+};
+
+/** options->allowed_hosts is kept. Returns 0, or an error with a sentence in error_text. */
+int sonde_http_server_create(struct sonde_loop *loop, const struct sonde_http_server_options *options,
+                             struct sonde_http_server **ret_server, char *error_text, size_t error_text_size);
+void sonde_http_server_destroy(struct sonde_http_server *server); /* NULL is fine; closes connections */
+/** The address in use, "127.0.0.1:40123"; valid as long as the server. */
+const char *sonde_http_server_address(const struct sonde_http_server *server);
+
+#endif

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server on a real loop and real sockets; the client is a few blocking calls on a thread of its own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+/* after the three above */
+#include <cmocka.h>
+
+#include "agent/net/http_server.h"
+#include "agent/net/listen.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define BIG (3u << 20)
+
+struct world {
+    struct sonde_loop *loop;
+    struct sonde_http_server *server;
+    struct sonde_string_list hosts;
+    struct sonde_timer *poll;
+    pthread_t thread;
+    _Atomic int done;
+    uint16_t port;
+    int asked;
+    const char *send_text;
+    size_t send_size;
+    char *got;
+    size_t got_size;
+};
+
+static void handle(void *user, const struct sonde_http_asked *asked, struct sonde_http_answer *answer) {
+    struct world *world = user;
+    const struct sonde_alloc *alloc = &sonde_loop_seams(world->loop)->alloc;
+    world->asked++;
+    if (strcmp(asked->path, "/none") == 0)
+        return;
+    size_t size = strcmp(asked->path, "/big") == 0 ? BIG : 200;
+    answer->body = sonde_alloc_new(alloc, size);
+    memset(answer->body, 'x', size);
+    if (size == 200)
+        size = (size_t)snprintf(answer->body, size, "<%s|%s>", asked->path, asked->query);
+    answer->status = 200;
+    answer->content_type = "text/plain";
+    answer->body_size = size;
+}
+
+static int dial(uint16_t port) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct timeval limit = {.tv_sec = 20};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        abort();
+    return fd;
+}
+
+static void *client(void *user) { /* sends all, says it will send no more, reads until the end */
+    struct world *world = user;
+    int fd = dial(world->port);
+    for (size_t at = 0; at < world->send_size;) {
+        ssize_t sent = send(fd, world->send_text + at, world->send_size - at, MSG_NOSIGNAL);
+        if (sent <= 0)
+            break;
+        at += (size_t)sent;
+    }
+    ssize_t got;
+    while ((got = recv(fd, world->got + world->got_size, 8 * BIG - world->got_size - 1, 0)) > 0)
+        world->got_size += (size_t)got;
+    world->got[world->got_size] = '\0';
+    close(fd);
+    world->done = 1;
+    return NULL;
+}
+
+static void on_poll(void *user) {
+    struct world *world = user;
+    const struct sonde_time *time = &sonde_loop_seams(world->loop)->time;
+    if (world->done)
+        sonde_loop_stop(world->loop);
+    else
+        sonde_timer_set(world->poll, time->monotonic_ns(time->self) + 1000000);
+}
+
+static void open_world(struct world *world, uint64_t head_timeout_ns) {
+    static char name[] = "Sonde.example";
+    static char *names[] = {name};
+    char why[300];
+    memset(world, 0, sizeof *world);
+    world->hosts = (struct sonde_string_list){names, 1};
+    assert_int_equal(sonde_loop_create(&world->loop), 0);
+    struct sonde_http_server_options options = {.listen = "127.0.0.1:0",
+                                                .allowed_hosts = &world->hosts,
+                                                .handle = handle,
+                                                .user = world,
+                                                .head_timeout_ns = head_timeout_ns};
+    assert_int_equal(sonde_http_server_create(world->loop, &options, &world->server, why, sizeof why), 0);
+    world->port = (uint16_t)atoi(strchr(sonde_http_server_address(world->server), ':') + 1);
+    world->got = malloc(8 * BIG);
+    assert_int_equal(sonde_timer_create(world->loop, on_poll, world, &world->poll), 0);
+}
+static const char *talk_n(struct world *world, const char *text, size_t size) {
+    world->send_text = text;
+    world->send_size = size;
+    world->got_size = 0;
+    world->done = 0;
+    assert_int_equal(pthread_create(&world->thread, NULL, client, world), 0);
+    sonde_timer_set(world->poll, 1);
+    sonde_loop_run(world->loop);
+    pthread_join(world->thread, NULL);
+    return world->got;
+}
+static const char *talk(struct world *world, const char *text) {
+    return talk_n(world, text, strlen(text));
+}
+static void close_world(struct world *world) {
+    free(world->got);
+    sonde_timer_destroy(world->poll);
+    sonde_http_server_destroy(world->server);
+    sonde_loop_destroy(world->loop);
+}
+static size_t count(const char *text, const char *part) {
+    size_t n = 0;
+    for (; (text = strstr(text, part)); text += strlen(part))
+        n++;
+    return n;
+}
+#define H    "Host: localhost:1\r\n"
+#define LAST "Connection: close\r\n\r\n"
+
+static void get_is_answered_with_safe_headers(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    const char *got = talk(&world, "GET /a?b=c HTTP/1.1\r\n" H LAST);
+    assert_ptr_equal(strstr(got, "HTTP/1.1 200 OK\r\n"), got);
+    assert_non_null(strstr(got, "\r\n\r\n</a|b=c>"));
+    assert_non_null(strstr(got, "Content-Security-Policy: default-src 'none';"));
+    assert_non_null(strstr(got, "X-Content-Type-Options: nosniff\r\n"));
+    assert_non_null(strstr(got, "Referrer-Policy: no-referrer\r\n"));
+    assert_non_null(strstr(got, "Connection: close\r\n"));
+    assert_null(strstr(got, "Access-Control"));
+    got = talk(&world, "GET /none HTTP/1.1\r\n" H LAST);
+    assert_non_null(strstr(got, "HTTP/1.1 404 "));
+    close_world(&world);
+}
+
+static void head_has_the_length_and_no_body(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    const char *got = talk(&world, "HEAD /a HTTP/1.1\r\n" H LAST);
+    assert_non_null(strstr(got, "Content-Length: 5\r\n"));
+    assert_string_equal(got + world.got_size - 4, "\r\n\r\n");
+    close_world(&world);
+}
+
+static void pipelined_requests_are_answered_in_order(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    const char *got =
+        talk(&world, "GET /1 HTTP/1.1\r\n" H "\r\nGET /2 HTTP/1.1\r\n" H "\r\nGET /3 HTTP/1.1\r\n" H LAST);
+    assert_int_equal(count(got, "HTTP/1.1 200 OK"), 3);
+    assert_true(strstr(got, "</1|>") < strstr(got, "</2|>") && strstr(got, "</2|>") < strstr(got, "</3|>"));
+    got = talk(&world, "GET /big HTTP/1.1\r\n" H "\r\nGET /big HTTP/1.1\r\n" H "\r\nGET /3 HTTP/1.1\r\n" H LAST);
+    assert_int_equal(count(got, "HTTP/1.1 200 OK"), 3);
+    assert_true(world.got_size > 2 * BIG);
+    assert_string_equal(got + world.got_size - 5, "</3|>");
+    close_world(&world);
+}
+
+static void refusals_have_their_status_and_close(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *status;
+    } rows[] = {
+        {"POST / HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", "405"},
+        {"DELETE / HTTP/1.1\r\n" H "\r\n", "405"},
+        {"CONNECT a:1 HTTP/1.1\r\n" H "\r\n", "405"},
+        {"OPTIONS * HTTP/1.1\r\n" H "\r\n", "405"},
+        {"GET / HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhello", "413"},
+        {"GET / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "413"},
+        {"GET / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "400"},
+        {"GET / HTTP/1.1\r\n\r\n", "400"},
+        {"GET / HTTP/1.1\r\n" H H "\r\n", "400"},
+        {"GET http://localhost/ HTTP/1.1\r\n" H "\r\n", "400"},
+        {"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421"},
+        {"GET / HTTP/1.1\r\nHost: evil.example:4320\r\n\r\n", "421"},
+        {"GET / HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n", "421"},
+        {"GET / HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n", "421"},
+        {"GET / HTTP/1.1\r\nHost:\r\n\r\n", "421"},
+        {"garbage\r\n\r\n", "400"},
+        {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls?", "400"},
+    };
+    struct world world;
+    open_world(&world, 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *got = talk(&world, rows[i].text);
+        char want[32];
+        (void)snprintf(want, sizeof want, "HTTP/1.1 %s ", rows[i].status);
+        if (strstr(got, want) != got || count(got, "HTTP/1.1 ") != 1)
+            fail_msg("%s\n-> %s", rows[i].text, got);
+        assert_non_null(strstr(got, "Connection: close"));
+    }
+    assert_int_equal(world.asked, 0);
+    close_world(&world);
+}
+
+static void heads_are_bounded(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    size_t size = 40000;
+    char *text = malloc(size + 100);
+    int start = sprintf(text, "GET / HTTP/1.1\r\n" H "X: ");
+    memset(text + start, 'a', size);
+    strcpy(text + size, "\r\n\r\n");
+    const char *got = talk(&world, text);
+    assert_non_null(strstr(got, "HTTP/1.1 431 "));
+    start = sprintf(text, "GET /");
+    memset(text + start, 'a', 3000);
+    strcpy(text + 3000, " HTTP/1.1\r\n" H "\r\n");
+    got = talk(&world, text);
+    assert_non_null(strstr(got, "HTTP/1.1 414 "));
+    free(text);
+    close_world(&world);
+}
+
+static void slow_requests_time_out(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 50000000);
+    const char *got = talk(&world, "GET / HTTP/1.1\r\nHost: loc"); /* and no more: recv waits for the server */
+    assert_non_null(strstr(got, "HTTP/1.1 408 "));
+    got = talk(&world, "");
+    assert_int_equal(world.got_size, 0);
+    assert_int_equal(world.asked, 0);
+    close_world(&world);
+}
+
+static void destroy_closes_what_is_open(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    int fd = dial(world.port);
+    (void)talk(&world, "GET / HTTP/1.1\r\n" H LAST);
+    sonde_http_server_destroy(world.server);
+    world.server = NULL;
+    char byte;
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
+    close(fd);
+    close_world(&world);
+}
+
+static void listen_addresses_are_checked(void **state) {
+    (void)state;
+    static const struct {
+        const char *listen;
+        bool insecure, good;
+    } rows[] = {
+        {"127.0.0.1:0", false, true},   {"localhost:0", false, true},   {"0.0.0.0:0", false, false},
+        {"0.0.0.0:0", true, true},      {"example.org:1", true, false}, {"127.0.0.1", false, false},
+        {"127.0.0.1:", false, false},   {":1", false, false},           {"127.0.0.1:65536", false, false},
+        {"127.0.0.1:1x", false, false}, {"[::1", false, false},         {"::1:1", false, false},
+    };
+    struct sonde_loop *loop;
+    assert_int_equal(sonde_loop_create(&loop), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sonde_http_server *server = NULL;
+        struct sonde_http_server_options options = {
+            .listen = rows[i].listen, .insecure = rows[i].insecure, .handle = handle};
+        char why[300] = "";
+        int error = sonde_http_server_create(loop, &options, &server, why, sizeof why);
+        if ((error == 0) != rows[i].good)
+            fail_msg("%s: %d %s", rows[i].listen, error, why);
+        assert_true(error == 0 || strstr(why, "agent.listen"));
+        sonde_http_server_destroy(server);
+    }
+    sonde_loop_destroy(loop);
+}
+
+static void hosts_are_matched_as_a_whole(void **state) {
+    (void)state;
+    static char name[] = "Sonde.example";
+    static char *names[] = {name};
+    const struct sonde_string_list list = {names, 1};
+    assert_true(sonde__host_is_allowed("localhost", &list, false));
+    assert_true(sonde__host_is_allowed("LOCALHOST:80", &list, false));
+    assert_true(sonde__host_is_allowed("127.9.9.9:80", &list, false));
+    assert_true(sonde__host_is_allowed("[::1]:80", &list, false));
+    assert_true(sonde__host_is_allowed("sonde.EXAMPLE:4320", &list, false));
+    assert_false(sonde__host_is_allowed("sonde.example.evil", &list, false));
+    assert_false(sonde__host_is_allowed("localhost:80@evil", &list, false));
+    assert_false(sonde__host_is_allowed("", &list, false));
+    assert_false(sonde__host_is_allowed("[::1]x", &list, false));
+    assert_false(sonde__host_is_allowed("10.1.2.3", &list, false));
+    assert_true(sonde__host_is_allowed("10.1.2.3", &list, true));
+    assert_false(sonde__host_is_allowed("evil.example", &list, true));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(get_is_answered_with_safe_headers),
+        cmocka_unit_test(head_has_the_length_and_no_body),
+        cmocka_unit_test(pipelined_requests_are_answered_in_order),
+        cmocka_unit_test(refusals_have_their_status_and_close),
+        cmocka_unit_test(heads_are_bounded),
+        cmocka_unit_test(slow_requests_time_out),
+        cmocka_unit_test(destroy_closes_what_is_open),
+        cmocka_unit_test(listen_addresses_are_checked),
+        cmocka_unit_test(hosts_are_matched_as_a_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
