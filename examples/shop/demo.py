@@ -47,17 +47,18 @@ def verdict(stage, accepted):
     for order, why in list(broken.items())[:5]:
         say(f"order {order}: {why}")
     undelivered = max(0, ledger.appended("traces") - len(traces.by_id))
+    report = stage.sink.report()
     return traces, {
         "services": len({s["service"] for s in spans} & set(SERVICES)),
         "traces": len(accepted),
         "joined": len(accepted) - len(broken),
         "spans": len(traces.by_id),
         "lost": ledger.lost() + len(missing) + undelivered,
-        "duplicates": traces.duplicates,
-        "logs": stage.sink.log_count(),
-        "lag_series": "sonde.messaging.consumer.lag" in stage.sink.metric_names(),
+        "duplicates": report["duplicates"],
+        "logs": report["logs"],
+        "lag_series": "sonde.messaging.consumer.lag" in report["metrics"],
         "ledger_balances": ledger.balances(),
-        "complaints": stage.sink.complaints(),
+        "complaints": report["errors"],
     }
 
 

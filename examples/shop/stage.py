@@ -98,6 +98,28 @@ class Process:
             return "did not end by itself"
 
 
+def fetch(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return answer.read().decode()
+
+
+class Sink:
+    """What has arrived at the backend (tests/interop/sink.py)."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def spans(self):
+        """Each span once; see traces.py for the fields."""
+        spans = json.loads(fetch(self.port, "/spans"))
+        for span in spans:
+            span["links"] = [tuple(link) for link in span["links"]]
+        return spans
+
+    def report(self):
+        return json.loads(fetch(self.port, "/report"))
+
+
 class Stage:
     """with Stage("build") as stage: stage.start_all(); ..."""
 
@@ -124,8 +146,6 @@ class Stage:
     def close(self):
         for name in reversed(list(self.running)):
             self.running.pop(name).stop(seconds=8)
-        if self.sink:
-            self.sink.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     # --- one by one ---
@@ -134,7 +154,8 @@ class Stage:
                              "no", "--dir", self.dir]).line("Ready to accept connections")
 
     def start_sink(self):
-        self.sink = Sink(self.dir)
+        process = self.start("sink", [sys.executable, ROOT / "tests" / "interop" / "sink.py"])
+        self.sink = Sink(int(process.line("listening ").split()[1]))
 
     def start_agent(self, config=CONFIG):
         path = self.dir / "sonded.yaml"
@@ -170,19 +191,24 @@ class Stage:
     def load(self, rate, seconds):
         """Sends orders; the ids of those that were accepted, and the counts."""
         ids = self.dir / "accepted"
-        load = self.start("load", [self.build / "examples" / "shop-load", self.orders_url, rate, seconds, ids])
+        load = self.start_load(rate, seconds, ids)
         words = load.line("accepted ", seconds + 30).split()
         self.stop("load")
         return ids.read_text().split(), dict(zip(words[::2], map(int, words[1::2])))
 
+    def start_load(self, rate, seconds=0, ids=None):
+        """seconds 0: until it is stopped."""
+        command = [self.build / "examples" / "shop-load", self.orders_url, rate, seconds]
+        return self.start("load", command + ([ids] if ids else []))
+
     # --- looking ---
     def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.page}{path}", timeout=5) as answer:
-            return answer.read().decode()
+        return fetch(self.page, path)
 
     def ready(self):
         try:
-            return bool(self.get("/readyz")) or True
+            self.get("/readyz")
+            return True
         except OSError:
             return False
 

@@ -10,7 +10,6 @@ class Traces:
 
     def __init__(self, spans):
         self.by_id = {(s["trace_id"], s["span_id"]): s for s in spans}
-        self.duplicates = len(spans) - len(self.by_id)
         self.by_trace, self.linked_from, self.by_order = {}, {}, {}
         for span in self.by_id.values():
             self.by_trace.setdefault(span["trace_id"], []).append(span)
