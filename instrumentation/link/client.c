@@ -32,7 +32,7 @@ static struct {
     struct sonde__lock wake_lock;
     struct sonde__fd wake;
     struct sonde__places places;
-    _Atomic bool running, stop, connected;
+    _Atomic bool running, stop, connected, away; /* away: not trying, evicted */
     _Atomic uint64_t connects;
     _Atomic uint64_t flush_wanted, flushed;
     _Atomic uint64_t failures;     /* attempts that failed and connections that ended */
@@ -112,11 +112,11 @@ static int session_run(struct sonde__session *session) {
     return error;
 }
 
-/* Sleeps until a time, or a stop, or (if it may) a flush that somebody waits for. */
-static void pause_until(uint64_t until_ms, bool flush_ends_it) {
-    const uint64_t wanted = atomic_load(&link_state.flush_wanted);
+/* Sleeps until a time, or a stop, or until somebody waits for a flush that was not asked for when the last attempt
+ * began (flush_seen; NEVER: flushes do not end it). */
+static void pause_until(uint64_t until_ms, uint64_t flush_seen) {
     while (now_ms() < until_ms && !atomic_load(&link_state.stop) &&
-           !(flush_ends_it && atomic_load(&link_state.flush_wanted) != wanted))
+           (flush_seen == NEVER || atomic_load(&link_state.flush_wanted) == flush_seen))
         (void)link_sleep(until_ms);
 }
 
@@ -151,17 +151,20 @@ static void *link_main(void *unused) {
     bool may_renew = true;
     link_state.resource_size = sonde__resource_encode(link_state.resource, sizeof link_state.resource);
     while (!atomic_load(&link_state.stop)) {
+        const uint64_t flush_seen = atomic_load(&link_state.flush_wanted);
         const bool steady = attempt(session);
         if (steady)
             delay_ms = 0;
         if (session->evicted || session->memory_lost) {
-            pause_until(renewed_ms ? renewed_ms + RENEW_INTERVAL_MS : 0, false);
+            atomic_store(&link_state.away, true);
+            pause_until(renewed_ms ? renewed_ms + RENEW_INTERVAL_MS : 0, NEVER);
             renewed_ms = now_ms();
             may_renew = may_renew && sonde__process_renew();
             if (!may_renew) /* for good: no connection is worth having without memory to hand over */
-                pause_until(NEVER, false);
+                pause_until(NEVER, NEVER);
+            atomic_store(&link_state.away, false);
         } else if (!steady) {
-            pause_until(now_ms() + backoff_next(&delay_ms), true);
+            pause_until(now_ms() + backoff_next(&delay_ms), flush_seen);
         }
     }
     sonde__lock_take(&link_state.wake_lock);
@@ -240,7 +243,8 @@ int sonde__link_flush(uint32_t timeout_ms) {
         uint32_t news = atomic_load(&link_state.news);
         if (atomic_load(&link_state.flushed) >= number)
             return 0;
-        if (!atomic_load(&link_state.running) || atomic_load(&link_state.failures) != failures)
+        if (!atomic_load(&link_state.running) || atomic_load(&link_state.away) ||
+            atomic_load(&link_state.failures) != failures)
             return SONDE_ENOAGENT;
         uint64_t now = now_ms();
         if (now >= deadline)

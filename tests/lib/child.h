@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A test case that needs a process of its own: libsonde starts once per process, and limits, seccomp filters and
+ * signals stick. The case runs in a forked child of a program that has not used libsonde yet.
+ *
+ *   static void limit_is_kept(void) { CHECK(...); }
+ *   static void limit_is_kept_test(void **state) { (void)state; assert_int_equal(child_run(limit_is_kept), 0); } */
+#ifndef SONDE_TESTS_CHILD_H
+#define SONDE_TESTS_CHILD_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                    \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
+    } while (0)
+
+/* Polls until the condition holds, 10 s at most. */
+#define CHECK_SOON(condition)                                                                                          \
+    do {                                                                                                               \
+        for (int tries_ = 0; !(condition); tries_++) {                                                                 \
+            CHECK(tries_ < 10000 && #condition);                                                                       \
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);                                                   \
+        }                                                                                                              \
+    } while (0)
+
+/** Runs the case in a child with a deadline of 60 s. Returns 0, its exit code, or 128 + the signal that killed it. */
+static inline int child_run(void (*test_case)(void)) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        test_case();
+        _exit(0);
+    }
+    int status;
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* A cmocka case that runs `name` in a child. */
+#define CHILD_TEST(name)                                                                                               \
+    static void name##_test(void **state) {                                                                            \
+        (void)state;                                                                                                   \
+        assert_int_equal(child_run(name), 0);                                                                          \
+    }
+
+#endif
