@@ -6,18 +6,18 @@
 #define RUN_CAPACITY_FIRST (16u << 10)
 #define FRAME_SIZE_MAX     6u /* tag and a length of up to 5 bytes */
 
-void sonde__batch_init(struct sonde__batch *batch, const struct sonde_alloc *alloc) {
-    *batch = (struct sonde__batch){.alloc = *alloc};
+void sonde__intake_init(struct sonde__intake *batch, const struct sonde_alloc *alloc) {
+    *batch = (struct sonde__intake){.alloc = *alloc};
 }
 
-void sonde__batch_deinit(struct sonde__batch *batch) {
+void sonde__intake_deinit(struct sonde__intake *batch) {
     for (uint32_t i = 0; i < batch->run_capacity; i++)
         sonde_alloc_free(&batch->alloc, batch->runs[i].data);
     sonde_alloc_free(&batch->alloc, batch->runs);
-    sonde__batch_init(batch, &batch->alloc);
+    sonde__intake_init(batch, &batch->alloc);
 }
 
-void sonde__batch_reset(struct sonde__batch *batch) {
+void sonde__intake_reset(struct sonde__intake *batch) {
     for (uint32_t i = 0; i < batch->run_count; i++) {
         batch->runs[i].size = 0;
         batch->runs[i].count = 0;
@@ -28,7 +28,7 @@ void sonde__batch_reset(struct sonde__batch *batch) {
     batch->sequence = 0;
 }
 
-static struct sonde__run *run_make(struct sonde__batch *batch, enum sonde_signal signal, uint32_t scope_id) {
+static struct sonde__run *run_make(struct sonde__intake *batch, enum sonde_signal signal, uint32_t scope_id) {
     if (batch->run_count == batch->run_capacity) {
         uint32_t capacity = batch->run_capacity ? batch->run_capacity * 2 : 4;
         struct sonde__run *runs = batch->alloc.resize(batch->alloc.self, batch->runs, capacity * sizeof *runs);
@@ -44,7 +44,7 @@ static struct sonde__run *run_make(struct sonde__batch *batch, enum sonde_signal
     return run;
 }
 
-static struct sonde__run *run_find(struct sonde__batch *batch, enum sonde_signal signal, uint32_t scope_id) {
+static struct sonde__run *run_find(struct sonde__intake *batch, enum sonde_signal signal, uint32_t scope_id) {
     uint32_t i = batch->last;
     if (i < batch->run_count && batch->runs[i].signal == (uint32_t)signal && batch->runs[i].scope_id == scope_id)
         return &batch->runs[i];
@@ -57,7 +57,7 @@ static struct sonde__run *run_find(struct sonde__batch *batch, enum sonde_signal
     return run_make(batch, signal, scope_id);
 }
 
-static int run_reserve(struct sonde__batch *batch, struct sonde__run *run, size_t more) {
+static int run_reserve(struct sonde__intake *batch, struct sonde__run *run, size_t more) {
     if (__builtin_expect(run->capacity - run->size >= more, 1))
         return 0;
     size_t capacity = run->capacity ? run->capacity * 2 : RUN_CAPACITY_FIRST;
@@ -71,8 +71,8 @@ static int run_reserve(struct sonde__batch *batch, struct sonde__run *run, size_
     return 0;
 }
 
-int sonde__batch_add(struct sonde__batch *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
-                     uint32_t size) {
+int sonde__intake_add(struct sonde__intake *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
+                      uint32_t size) {
     struct sonde__run *run = run_find(batch, signal, scope_id);
     if (!run || run_reserve(batch, run, size + FRAME_SIZE_MAX) != 0)
         return -ENOMEM;

@@ -16,7 +16,7 @@ struct sonde__run {
     bool appended; /* in the queue; waits for the others */
 };
 
-struct sonde__batch {
+struct sonde__intake {
     struct sonde_alloc alloc;
     struct sonde__run *runs;                /* owned */
     uint32_t run_count, run_capacity, last; /* runs in use, made, and the one used last */
@@ -24,13 +24,13 @@ struct sonde__batch {
     uint64_t sequence;                      /* highest that the queue gave to a run of this batch, 0 = none */
 };
 
-void sonde__batch_init(struct sonde__batch *batch, const struct sonde_alloc *alloc);
+void sonde__intake_init(struct sonde__intake *batch, const struct sonde_alloc *alloc);
 /** Gives all memory back; the batch stays usable. */
-void sonde__batch_deinit(struct sonde__batch *batch);
+void sonde__intake_deinit(struct sonde__intake *batch);
 /** Frames one record into its run. body borrowed. Returns 0, -ENOMEM (nothing added). */
-int sonde__batch_add(struct sonde__batch *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
+int sonde__intake_add(struct sonde__intake *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
                      uint32_t size);
 /** Empties it; keeps the buffers. */
-void sonde__batch_reset(struct sonde__batch *batch);
+void sonde__intake_reset(struct sonde__intake *batch);
 
 #endif

@@ -85,8 +85,8 @@ static void ring_mark(struct sonde__services *services, struct sonde__ring *ring
     ring_release(services, ring);
 }
 
-int sonde__batch_flush(struct sonde__services *services) {
-    struct sonde__batch *batch = &services->batch;
+int sonde__intake_flush(struct sonde__services *services) {
+    struct sonde__intake *batch = &services->batch;
     struct sonde__peer *peer = services->batch_peer;
     for (uint32_t i = 0; i < batch->run_count; i++) {
         struct sonde__run *run = &batch->runs[i];
@@ -115,7 +115,7 @@ int sonde__batch_flush(struct sonde__services *services) {
     services->blocked = false;
     if (peer)
         each_ring(peer, ring_mark);
-    sonde__batch_reset(batch);
+    sonde__intake_reset(batch);
     services->batch_peer = NULL;
     return 0;
 }
@@ -125,7 +125,7 @@ void sonde__peer_take(struct sonde__peer *peer, enum sonde__record_kind kind, ui
     struct sonde__services *services = peer->services;
     services->batch_peer = peer;
     enum sonde_signal signal = signal_of(kind);
-    if (sonde__batch_add(&services->batch, signal, sonde__peer_scope(peer, scope), body, size) != 0)
+    if (sonde__intake_add(&services->batch, signal, sonde__peer_scope(peer, scope), body, size) != 0)
         sonde_ledger_dropped(services->env.ledger, signal, SONDE_INTAKE_NO_MEMORY, 1);
 }
 
@@ -162,7 +162,7 @@ static bool chunk_buffer(struct sonde__services *services) {
 static size_t ring_drain(struct sonde__peer *peer, struct sonde__ring *ring) {
     struct sonde__services *services = peer->services;
     if (services->batch.size + SONDE__RING_CHUNK_SIZE > SONDE_QUEUE_RECORD_SIZE_MAX &&
-        sonde__batch_flush(services) != 0)
+        sonde__intake_flush(services) != 0)
         return 0;
     struct sonde__ring_chunk chunk;
     services->batch_peer = peer;
@@ -213,7 +213,7 @@ bool sonde__peer_drain(struct sonde__peer *peer) {
         peer->next_memory = number + 1;
     }
     if (services->batch_peer == peer && !services->blocked)
-        (void)sonde__batch_flush(services); /* full: services->blocked says so */
+        (void)sonde__intake_flush(services); /* full: services->blocked says so */
     return size >= SONDE__RING_CHUNK_SIZE;
 }
 

@@ -79,14 +79,14 @@ int sonde__peer_create(struct sonde__services *services, const struct sonde__hel
 
 /* What the batch holds of a peer that is thrown out while the queue is full. */
 static void batch_abandon(struct sonde__services *services) {
-    struct sonde__batch *batch = &services->batch;
+    struct sonde__intake *batch = &services->batch;
     for (uint32_t i = 0; i < batch->run_count; i++) {
         const struct sonde__run *run = &batch->runs[i];
         if (!run->appended && run->count)
             sonde_ledger_dropped(services->env.ledger, (enum sonde_signal)run->signal, SONDE_INTAKE_EVICTED,
                                  run->count);
     }
-    sonde__batch_reset(batch);
+    sonde__intake_reset(batch);
     services->batch_peer = NULL;
     services->blocked = false;
 }
@@ -246,7 +246,7 @@ bool sonde__peer_bury(struct sonde__peer *peer) {
         sonde__peer_drops(peer);
         peer->state = SONDE__PEER_RECOVERED;
     }
-    if (services->batch_peer == peer && sonde__batch_flush(services) != 0)
+    if (services->batch_peer == peer && sonde__intake_flush(services) != 0)
         return false;
     sonde__peer_destroy(peer);
     return true;

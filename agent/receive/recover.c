@@ -142,7 +142,7 @@ static bool region_recover(struct sonde__peer *peer, const struct sonde__peer_me
         if (atomic_load_explicit(&slot->state, memory_order_relaxed) != SONDE__SLOT_OPEN || is_committed(peer, slot))
             continue;
         if (services->batch.size + SONDE__RECORD_BODY_MAX + 16 > SONDE_QUEUE_RECORD_SIZE_MAX &&
-            sonde__batch_flush(services) != 0) {
+            sonde__intake_flush(services) != 0) {
             peer->recover_at = (memory->index * SONDE__REGIONS_PER_MEMORY + region) * SONDE__SLOTS + i;
             return false;
         }

@@ -139,7 +139,7 @@ static void idle_look(struct sonde__services *services, bool idle) {
         return;
     sonde_alloc_free(&services->env.seams->alloc, services->chunk);
     services->chunk = NULL;
-    sonde__batch_deinit(&services->batch);
+    sonde__intake_deinit(&services->batch);
 }
 
 static void turn(void *user) {
@@ -148,7 +148,7 @@ static void turn(void *user) {
     services->timer_ns = UINT64_MAX;
     bool more = false;
     if (services->blocked)
-        (void)sonde__batch_flush(services); /* still full: next turn */
+        (void)sonde__intake_flush(services); /* still full: next turn */
     for (struct sonde__peer *peer = services->peers, *next; peer; peer = next) {
         next = peer->next;
         more |= peer_turn(peer);
@@ -180,7 +180,7 @@ static void destroy(void *self) {
         munmap(services->control, SONDE__PAGE);
     if (services->control_fd >= 0)
         close(services->control_fd);
-    sonde__batch_deinit(&services->batch);
+    sonde__intake_deinit(&services->batch);
     sonde_alloc_free(&services->env.seams->alloc, services->chunk);
     sonde_alloc_free(&services->env.seams->alloc, services);
 }
@@ -231,7 +231,7 @@ static int create(const void *config, const struct sonde_receiver_env *env, void
     services->config = c;
     services->listener = services->control_fd = -1;
     services->timer_ns = UINT64_MAX;
-    sonde__batch_init(&services->batch, &env->seams->alloc);
+    sonde__intake_init(&services->batch, &env->seams->alloc);
     result = start(services, error_text, error_text_size);
     if (result != 0) {
         destroy(services);
@@ -255,7 +255,7 @@ static void released(void *self, uint64_t sequence) {
 static void drain(void *self) {
     struct sonde__services *services = self;
     if (services->blocked)
-        (void)sonde__batch_flush(services); /* still full: nothing can be taken in */
+        (void)sonde__intake_flush(services); /* still full: nothing can be taken in */
     for (struct sonde__peer *peer = services->peers, *next; peer; peer = next) {
         next = peer->next;
         if (peer->state != SONDE__PEER_ALIVE) {

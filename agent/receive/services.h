@@ -134,7 +134,7 @@ struct sonde__services {
     struct sonde__peer *peers;
     struct sonde__connection *connections;
     uint32_t peer_count, connection_count, idle_turns;
-    struct sonde__batch batch;
+    struct sonde__intake batch;
     struct sonde__peer *batch_peer; /* whose records the batch holds */
     bool blocked;                   /* the queue is full: nothing is read until the batch is in */
     uint8_t *chunk;                 /* SONDE__RING_CHUNK_SIZE, NULL when idle */
@@ -197,7 +197,7 @@ bool sonde__peer_reached(const struct sonde__peer *peer);
 /** Reads all that is committed now, or until the queue is full. */
 void sonde__peer_drain_all(struct sonde__peer *peer);
 /** Puts the batch into the queue. Returns 0, or SONDE_EFULL: services->blocked, and the batch is kept. */
-int sonde__batch_flush(struct sonde__services *services);
+int sonde__intake_flush(struct sonde__services *services);
 /** Adds a valid record of the peer to the batch and its ledger. */
 void sonde__peer_take(struct sonde__peer *peer, enum sonde__record_kind kind, uint32_t scope, const uint8_t *body,
                       uint32_t size);
