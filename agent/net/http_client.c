@@ -278,16 +278,18 @@ static void on_reap(void *user) {
 }
 
 static bool headers_add(struct exchange *exchange, const char *name, const char *value) {
-    char small[256], *line = small;
     const struct sonde_alloc *alloc = &exchange->client->alloc;
-    size_t size = strlen(name) + strlen(value) + 3;
-    if (size > sizeof small && !(line = sonde_alloc_new(alloc, size)))
+    size_t name_size = strlen(name), value_size = strlen(value);
+    char *line = sonde_alloc_new(alloc, name_size + value_size + 3);
+    if (!line)
         return false;
     /* "Name;" is libcurl's way to send a header without a value, "Name:" to send none. */
-    (void)snprintf(line, size, *value ? "%s: %s" : "%s;", name, value);
+    memcpy(line, name, name_size);
+    memcpy(line + name_size, value_size ? ": " : ";", 2); /* with ";" its NUL too */
+    if (value_size)
+        memcpy(line + name_size + 2, value, value_size + 1);
     struct curl_slist *list = curl_slist_append(exchange->headers, line);
-    if (line != small)
-        sonde_alloc_free(alloc, line);
+    sonde_alloc_free(alloc, line);
     if (list)
         exchange->headers = list;
     return list != NULL;

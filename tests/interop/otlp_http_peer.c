@@ -20,7 +20,7 @@ struct peer {
     struct sonde_timer *timer, *deadline, *stopper;
     struct sonde__otlp_http_config config;
     void *exporter;
-    bool late, stopping;
+    bool late;
 };
 
 /* The value of key=value, or the fallback. */
@@ -117,6 +117,8 @@ static void on_report(void *user, char level, const char *text) {
 }
 
 static void configure(struct peer *peer, int count, char **arguments) {
+    static char *keys[] = {(char *)"Authorization", (char *)"X-Empty"};
+    static char *values[] = {(char *)"Bearer 123", (char *)""};
     peer->config =
         (struct sonde__otlp_http_config){.endpoint = (char *)argument(count, arguments, "endpoint", ""),
                                          .ca_file = (char *)argument(count, arguments, "ca_file", ""),
@@ -130,7 +132,8 @@ static void configure(struct peer *peer, int count, char **arguments) {
                                          .batch_size_max = 3840 << 10,
                                          .batch_timeout_ns = 20 * MS,
                                          .batch_items = 8192,
-                                         .concurrency = (int64_t)number(count, arguments, "concurrency", 4)};
+                                         .concurrency = (int64_t)number(count, arguments, "concurrency", 4),
+                                         .headers = {keys, values, 2}};
 }
 
 static int start(struct peer *peer, int count, char **arguments) {

@@ -61,6 +61,12 @@ class WhatIsRetryableIsNotLost(Backend):
             self.assertLessEqual(self.report["connections"], 4)  # kept alive
             self.assertGreater(self.report["requests"], 8)
 
+    def test_headers_of_the_configuration_are_sent(self):
+        self.run_peer()
+        headers = self.sink.last_headers
+        self.assertEqual((headers["Authorization"], headers["X-Empty"]), ("Bearer 123", ""))
+        self.assertEqual((headers["User-Agent"], headers["Content-Encoding"]), ("sonde/0.1.0", "gzip"))
+
     def test_statuses_that_pass(self):
         answers = [{"status": s} for s in (429, 502, 503, 504)] * 2
         answers += [{"status": 429, "retry_after": "1"}, {"status": 503, "retry_after": "Thu, 01 Jan 1970 00:00:00 GMT"}]

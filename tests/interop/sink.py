@@ -53,6 +53,7 @@ class Sink:
         self.refuse_marker = None
         self.requests, self.connections, self.largest = 0, 0, 0
         self.given = Counter()
+        self.last_headers = {}
 
     def control(self, orders):
         with self.lock:
@@ -132,6 +133,7 @@ class Handler(BaseHTTPRequestHandler):
             sink.requests += 1
             answer = sink.answers.popleft() if sink.answers else {}
             self.check_headers(sink.store.errors)
+            sink.last_headers = dict(self.headers.items())
             try:
                 if self.headers.get("Content-Encoding", "identity") == "gzip":
                     body = gzip.decompress(body)
