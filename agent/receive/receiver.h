@@ -40,6 +40,9 @@ struct sonde_receiver_ops {
     void (*released)(void *self, uint64_t sequence);
     /** Reads all that is committed now (SIGTERM: the last look). Optional. */
     void (*drain)(void *self);
+    /** No more intake from here on; released() still lets go of what is delivered meanwhile. After drain, before
+     *  destroy. Optional. */
+    void (*stop)(void *self);
     /** Calls visit for each peer. Optional. */
     void (*peers)(void *self, void (*visit)(void *user, const struct sonde_peer_view *peer), void *user);
     void (*destroy)(void *self); /* mandatory; NULL is fine */
