@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instrumentation/resource/environment.h"
+#include "instrumentation/resource/settings.h"
+#include "tests/lib/child.h"
+#include <errno.h>
+#include <locale.h>
+#include <setjmp.h>
+#include <sonde/err.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int reports;
+static char last_report[256];
+static void report(void *user, const char *message) {
+    (void)user;
+    reports++;
+    snprintf(last_report, sizeof last_report, "%s", message);
+}
+
+static int start(void) {
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    options.report = report;
+    return sonde__settings_start(&options);
+}
+
+static void defaults_are_the_specification_s(void) {
+    const struct sonde__settings *s = sonde__settings_get();
+    CHECK(!s->disabled && s->sampler == SONDE__SAMPLER_ALWAYS_ON && s->sampler_parent_based && s->sampler_ratio == 1);
+    CHECK(s->attribute_value_length_limit == SIZE_MAX && s->log_attribute_value_length_limit == SIZE_MAX);
+    CHECK(s->span_attribute_count_limit == 128 && s->span_event_count_limit == 128 && s->span_link_count_limit == 128);
+    CHECK(s->event_attribute_count_limit == 128 && s->link_attribute_count_limit == 128);
+    CHECK(s->log_attribute_count_limit == 128);
+    CHECK(!s->service_name[0] && !s->agent_socket[0] && !s->resource_attributes[0]);
+}
+
+static void samplers_are_known_by_name(void) {
+    static const struct {
+        const char *name, *argument;
+        enum sonde__sampler_kind kind;
+        bool parent_based;
+        double ratio;
+        int reports;
+    } cases[] = {
+        {"always_on", NULL, SONDE__SAMPLER_ALWAYS_ON, false, 1, 0},
+        {"always_off", NULL, SONDE__SAMPLER_ALWAYS_OFF, false, 1, 0},
+        {"traceidratio", "0.25", SONDE__SAMPLER_RATIO, false, 0.25, 0},
+        {"TraceIdRatio", "1e-3", SONDE__SAMPLER_RATIO, false, 0.001, 0},
+        {"parentbased_always_on", "0.5", SONDE__SAMPLER_ALWAYS_ON, true, 1, 0}, /* takes no argument */
+        {"parentbased_always_off", NULL, SONDE__SAMPLER_ALWAYS_OFF, true, 1, 0},
+        {"parentbased_traceidratio", "0", SONDE__SAMPLER_RATIO, true, 0, 0},
+        {"parentbased_traceidratio", "", SONDE__SAMPLER_RATIO, true, 1, 0},
+        {"traceidratio", "1.5", SONDE__SAMPLER_RATIO, false, 1, 1},
+        {"traceidratio", "half", SONDE__SAMPLER_RATIO, false, 1, 1},
+        {"jaeger_remote", NULL, SONDE__SAMPLER_ALWAYS_ON, true, 1, 1},
+        {"", NULL, SONDE__SAMPLER_ALWAYS_ON, true, 1, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            setenv("OTEL_TRACES_SAMPLER", cases[i].name, 1);
+            if (cases[i].argument)
+                setenv("OTEL_TRACES_SAMPLER_ARG", cases[i].argument, 1);
+            CHECK(start() == 0);
+            CHECK(sonde__settings.sampler == cases[i].kind);
+            CHECK(sonde__settings.sampler_parent_based == cases[i].parent_based);
+            double difference = sonde__settings.sampler_ratio - cases[i].ratio;
+            CHECK(difference < 1e-12 && difference > -1e-12);
+            CHECK(reports == cases[i].reports);
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        if (status)
+            fprintf(stderr, "case %zu: %s\n", i, cases[i].name);
+        CHECK(status == 0);
+    }
+}
+
+static void limits_are_read(void) {
+    setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "100", 1);
+    setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "50", 1);
+    setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7", 1);
+    setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "0", 1);
+    setenv("OTEL_SPAN_LINK_COUNT_LIMIT", "", 1);
+    setenv("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "9", 1);
+    CHECK(start() == 0 && reports == 0);
+    const struct sonde__settings *s = &sonde__settings;
+    CHECK(s->attribute_value_length_limit == 100 && s->log_attribute_value_length_limit == 9);
+    CHECK(s->span_attribute_count_limit == 7 && s->event_attribute_count_limit == 50);
+    CHECK(s->link_attribute_count_limit == 50 && s->log_attribute_count_limit == 50);
+    CHECK(s->span_event_count_limit == 0 && s->span_link_count_limit == 128);
+}
+
+static void bad_limits_are_ignored_and_reported(void) {
+    setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-1", 1);
+    setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "12x", 1);
+    setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "99999999999999999999", 1);
+    setenv("OTEL_SPAN_LINK_COUNT_LIMIT", "1000", 1); /* more than this version can keep */
+    CHECK(start() == 0 && reports == 4);
+    CHECK(sonde__settings.span_attribute_count_limit == 128 && sonde__settings.span_event_count_limit == 128);
+    CHECK(sonde__settings.attribute_value_length_limit == SIZE_MAX && sonde__settings.span_link_count_limit == 128);
+}
+
+static void disabled_is_true_only_when_it_says_so(void) {
+    setenv("OTEL_SDK_DISABLED", "yes", 1);
+    CHECK(start() == 0 && !sonde__settings.disabled && reports == 1);
+    CHECK(strstr(last_report, "OTEL_SDK_DISABLED"));
+}
+
+static void options_beat_the_environment(void) {
+    setenv("OTEL_TRACES_SAMPLER", "always_off", 1);
+    setenv("OTEL_SERVICE_NAME", "of-environment", 1);
+    setenv("SONDE_AGENT_SOCKET", "/of/environment", 1);
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    options.service_name = "of-options";
+    options.sampler = "traceidratio";
+    options.sampler_arg = 0.5;
+    options.has_sampler_arg = true;
+    options.agent_socket = "/of/options";
+    CHECK(sonde__settings_start(&options) == 0);
+    CHECK(strcmp(sonde__settings.service_name, "of-options") == 0);
+    CHECK(strcmp(sonde__settings.agent_socket, "/of/options") == 0);
+    CHECK(sonde__settings.sampler == SONDE__SAMPLER_RATIO && sonde__settings.sampler_ratio == 0.5);
+}
+
+static void bad_options_are_reported_and_the_rest_applied(void) {
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    options.report = report;
+    options.sampler = "sometimes";
+    options.sampler_arg = 2;
+    options.has_sampler_arg = true;
+    options.service_name = "good";
+    CHECK(sonde_start(&options) == SONDE_EINVALID && reports == 2);
+    CHECK(strcmp(sonde__settings.service_name, "good") == 0 && sonde__settings.sampler_ratio == 1);
+    CHECK(sonde_start(&options) == -EALREADY);
+}
+
+static void start_after_first_use_is_too_late(void) {
+    (void)sonde__settings_get();
+    CHECK(start() == -EALREADY);
+}
+
+static void shorter_options_of_an_older_header_work(void) {
+    struct sonde_options options;
+    memset(&options, 0xA5, sizeof options);
+    options.size = offsetof(struct sonde_options, service_namespace);
+    options.service_name = "old";
+    CHECK(sonde__settings_start(&options) == 0);
+    CHECK(strcmp(sonde__settings.service_name, "old") == 0 && !sonde__settings.service_namespace[0]);
+}
+
+static void reports_are_rate_limited(void) {
+    CHECK(start() == 0);
+    for (int i = 0; i < 1000; i++)
+        sonde__report("%d", i);
+    CHECK(reports >= 10 && reports <= 30); /* a loop this short meets two seconds at most */
+}
+
+static void ratio_is_read_in_any_locale(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+        double ratio;
+    } cases[] = {{"0", true, 0},         {"1", true, 1},     {"1.0", true, 1},  {".5", true, 0.5},  {"5e-1", true, 0.5},
+                 {"0.05E+1", true, 0.5}, {"", false, 0},     {".", false, 0},   {"-0.5", false, 0}, {"1.01", false, 0},
+                 {"0,5", false, 0},      {"0.5 ", false, 0}, {"nan", false, 0}, {"inf", false, 0},  {"1e", false, 0},
+                 {"0x1", false, 0},      {"1e400", false, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double ratio = -1;
+        assert_int_equal(sonde__ratio_parse(cases[i].text, &ratio), cases[i].good);
+        if (cases[i].good)
+            assert_true(ratio - cases[i].ratio < 1e-12 && cases[i].ratio - ratio < 1e-12);
+    }
+}
+
+CHILD_TEST(defaults_are_the_specification_s)
+CHILD_TEST(samplers_are_known_by_name)
+CHILD_TEST(limits_are_read)
+CHILD_TEST(bad_limits_are_ignored_and_reported)
+CHILD_TEST(disabled_is_true_only_when_it_says_so)
+CHILD_TEST(options_beat_the_environment)
+CHILD_TEST(bad_options_are_reported_and_the_rest_applied)
+CHILD_TEST(start_after_first_use_is_too_late)
+CHILD_TEST(shorter_options_of_an_older_header_work)
+CHILD_TEST(reports_are_rate_limited)
+
+int main(void) {
+    static const char *const cleared[] = {"OTEL_SERVICE_NAME",       "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER",
+                                          "OTEL_TRACES_SAMPLER_ARG", "OTEL_SDK_DISABLED",        "SONDE_AGENT_SOCKET"};
+    for (size_t i = 0; i < sizeof cleared / sizeof *cleared; i++)
+        unsetenv(cleared[i]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_the_specification_s_test),
+        cmocka_unit_test(samplers_are_known_by_name_test),
+        cmocka_unit_test(limits_are_read_test),
+        cmocka_unit_test(bad_limits_are_ignored_and_reported_test),
+        cmocka_unit_test(disabled_is_true_only_when_it_says_so_test),
+        cmocka_unit_test(options_beat_the_environment_test),
+        cmocka_unit_test(bad_options_are_reported_and_the_rest_applied_test),
+        cmocka_unit_test(start_after_first_use_is_too_late_test),
+        cmocka_unit_test(shorter_options_of_an_older_header_work_test),
+        cmocka_unit_test(reports_are_rate_limited_test),
+        cmocka_unit_test(ratio_is_read_in_any_locale),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
