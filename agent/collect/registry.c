@@ -3,6 +3,13 @@
 #include "agent/collect/collector.h"
 #include <stddef.h>
 
+#ifdef SONDE_WITH_REDIS
+extern const struct sonde_collector_ops sonde_collector_redis;
+#endif
+
 const struct sonde_collector_ops *const sonde_collectors[] = {
+#ifdef SONDE_WITH_REDIS
+    &sonde_collector_redis,
+#endif
     NULL,
 };
