@@ -72,19 +72,36 @@ static void http_remove(void *self, struct sonde_string name) {
         remove_from(headers, name, i);
 }
 
-static bool is_sendable(struct sonde_string name, struct sonde_string value) {
+/** Whether eight bytes are all of 0x20..0x7e. Per byte: not above 0x7f, not below 0x20, not 0x7f; the borrow of a
+ *  subtraction can only disturb bytes above one that is already refused. */
+static bool is_printable8(const char *text) {
+    const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
+    uint64_t x;
+    memcpy(&x, text, sizeof x);
+    uint64_t is_delete = x ^ (0x7f * ones);
+    return ((x | (x - 0x20 * ones) | (is_delete - ones)) & high) == 0;
+}
+
+static bool value_is_sendable(struct sonde_string value) {
+    size_t i = 0;
+    while (i + 8 <= value.size && is_printable8(value.data + i))
+        i += 8;
+    for (; i < value.size; i++) /* the rest, or from where a tab may be */
+        if ((value.data[i] < 0x20 || value.data[i] > 0x7e) && value.data[i] != '\t')
+            return false;
+    return true;
+}
+
+static bool name_is_sendable(struct sonde_string name) {
     for (size_t i = 0; i < name.size; i++)
         if (name.data[i] <= 0x20 || name.data[i] > 0x7e || name.data[i] == ':')
-            return false;
-    for (size_t i = 0; i < value.size; i++)
-        if ((value.data[i] < 0x20 || value.data[i] > 0x7e) && value.data[i] != '\t')
             return false;
     return name.size > 0;
 }
 
 static int http_set(void *self, struct sonde_string name, struct sonde_string value) {
     struct sonde_http_headers *headers = self;
-    if (!is_sendable(name, value))
+    if (!name_is_sendable(name) || !value_is_sendable(value))
         return SONDE_EINVALID;
     struct sonde__text text = {headers->text, headers->text_size, &headers->text_used};
     size_t i = find(headers, name, 0);

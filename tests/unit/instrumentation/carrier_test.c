@@ -149,6 +149,20 @@ static void http_set_refuses_bytes_that_would_split_the_header(void **state) {
     assert_int_equal(f.carriers[0].ops->set(f.carriers[0].self, TEXT("a:b"), TEXT("x")), SONDE_EINVALID);
 }
 
+static void http_set_judges_every_byte_at_every_position(void **state) {
+    (void)state;
+    for (size_t at = 0; at < 20; at++)
+        for (int byte = 0; byte < 256; byte++) {
+            char text[20];
+            memset(text, byte == 0x7e ? 0x20 : 0x7e, sizeof text); /* the neighbours at the edge of the range */
+            text[at] = (char)byte;
+            struct sonde_string value = {text, sizeof text};
+            bool good = byte == '\t' || (byte >= 0x20 && byte <= 0x7e);
+            f.http.count = f.http.text_used = 0;
+            assert_int_equal(f.carriers[0].ops->set(f.carriers[0].self, TEXT("a"), value), good ? 0 : SONDE_EINVALID);
+        }
+}
+
 static void carrier_without_room_is_unchanged(void **state) {
     (void)state;
     f.http.capacity = 1;
@@ -305,6 +319,7 @@ int main(void) {
         CASE(carrier_remove_takes_neighbours_of_one_name),
         CASE(http_names_compare_without_case_and_values_are_trimmed),
         CASE(http_set_refuses_bytes_that_would_split_the_header),
+        CASE(http_set_judges_every_byte_at_every_position),
         CASE(carrier_without_room_is_unchanged),
         CASE(context_comes_back_out_of_every_carrier),
         CASE(inject_of_an_invalid_context_leaves_the_carrier_alone),

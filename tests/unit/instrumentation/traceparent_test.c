@@ -5,7 +5,9 @@
 
 bool portable_write(const struct sonde_span_context *context, char ret_text[SONDE_TRACEPARENT_SIZE]);
 enum sonde_extract_reason portable_read(const char *text, size_t size, struct sonde_span_context *ret_context);
+#ifndef SONDE_NO_SIMD
 #define SONDE_NO_SIMD
+#endif
 #define sonde_traceparent_write portable_write
 #define sonde_traceparent_read  portable_read
 #include "instrumentation/propagation/traceparent.c"
