@@ -61,6 +61,7 @@ struct sonde_exporter_status {
     uint64_t requests, request_errors, retries;
     uint64_t bytes_sent, bytes_uncompressed;
     uint32_t requests_in_flight;
+    uint64_t pause_until_ns; /* monotonic: nothing is tried before, as the backend asked or by back-off; 0 = no pause */
     bool failing; /* the last attempt failed, or the backend refuses everything */
     char endpoint[256];
 };

@@ -183,6 +183,7 @@ static bool otlp_http_idle(void *self) {
 static void otlp_http_status(void *self, struct sonde_exporter_status *ret_status) {
     const struct otlp_http *exporter = self;
     *ret_status = exporter->delivery.status;
+    ret_status->pause_until_ns = exporter->delivery.pause_until_ns;
     (void)snprintf(ret_status->endpoint, sizeof ret_status->endpoint, "%s", exporter->config->endpoint);
 }
 static void otlp_http_destroy(void *self) {

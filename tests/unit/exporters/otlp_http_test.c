@@ -431,6 +431,9 @@ static void retry_after_is_honoured_and_bounded(void **state) {
         http_fake_respond(&f->fakes.http, i,
                           (struct sonde_http_response){.status = i % 2 ? 503 : 429, .retry_after = cases[i].text});
         uint64_t before = f->fakes.fakes.monotonic_ns;
+        struct sonde_exporter_status status;
+        sonde_exporter_otlp_http.status(f->exporter, &status);
+        assert_true(status.pause_until_ns > before);
         (void)run_next(f);
         uint64_t pause = f->fakes.fakes.monotonic_ns - before;
         assert_int_equal(f->fakes.http.count, i + 2);
@@ -654,7 +657,7 @@ static void scenario(struct fixture *f) {
     }
 }
 
-static void memory_that_fails_once_loses_nothing(void **state) {
+static void memory_that_fails_for_a_while_loses_nothing(void **state) {
     for (int64_t fail_at = 0;; fail_at++) {
         void *again = NULL;
         assert_int_equal(setup(&again), 0);
@@ -771,7 +774,7 @@ int main(void) {
         CASE(stop_sends_at_once_and_shortens_waits),
         CASE(stop_ends_a_long_pause),
         CASE(destroy_leaves_unanswered_records_in_the_log),
-        CASE(memory_that_fails_once_loses_nothing),
+        CASE(memory_that_fails_for_a_while_loses_nothing),
         CASE(bad_configurations_are_refused_with_a_sentence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
