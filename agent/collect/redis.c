@@ -20,7 +20,7 @@
 #define SKIP_ENTRIES_LOOKS 20 /* polls without reading entries after one was too big to read */
 
 struct redis_config {
-    char *endpoint, *username, *password;
+    char *address, *username, *password;
     int64_t database;
     uint64_t interval_ns, timeout_ns;
     struct sonde_string_list streams;
@@ -35,7 +35,7 @@ struct redis_config {
         .max = max_, .default_text = default_, .sentence = sentence_                                                   \
     }
 static const struct sonde_option redis_options[] = {
-    ROW("endpoint", STRING, endpoint, 0, 0, "127.0.0.1:6379", "Server: host, host:port, [ipv6]:port or unix:/path."),
+    ROW("address", STRING, address, 0, 0, "127.0.0.1:6379", "Server: host, host:port, [ipv6]:port or unix:/path."),
     ROW("username", STRING, username, 0, 0, "", "User for AUTH; empty = the server's default user."),
     {.key = "password",
      .type = SONDE_OPTION_STRING,
@@ -48,7 +48,7 @@ static const struct sonde_option redis_options[] = {
     ROW("timeout", DURATION, timeout_ns, 50, 6e5, "5s", "Time one poll may take, connecting included."),
     ROW("streams", STRING_LIST, streams, 0, 0, "", "Keys of streams to watch."),
     ROW("match", STRING, match, 0, 0, "",
-        "Pattern of keys to look for streams among, by SCAN; empty = only the streams that are named."),
+        "Pattern of keys to look for streams among, by SCAN; empty = all keys when no streams are named, else none."),
     ROW("scan_keys_max", INT, scan_keys_max, SCAN_STEP, 1e9, "10240",
         "Keys that SCAN looks at in one poll; the next goes on."),
     ROW("streams_max", INT, streams_max, 1, 65536, "256", "Streams watched at most; more are left out and told."),
@@ -174,8 +174,8 @@ static void poll_fail(struct redis_collector *collector, enum sonde__redis_troub
     if (collector->reported != trouble)
         sonde_agent_log(SONDE_LOG_WARN,
                         "cannot poll redis; lags are unknown until it answers, trying again by back-off",
-                        "collector=%s endpoint=%s error_type=%s error=%s retry_ms=%" PRIu64,
-                        sonde_agent_log_quote(collector->env.name), sonde_agent_log_quote(collector->config->endpoint),
+                        "collector=%s address=%s error_type=%s error=%s retry_ms=%" PRIu64,
+                        sonde_agent_log_quote(collector->env.name), sonde_agent_log_quote(collector->config->address),
                         sonde__redis_trouble_name(trouble), sonde_agent_log_quote(text), delay_ns / 1000000);
     collector->reported = trouble;
     poll_end(collector, false);
@@ -185,8 +185,8 @@ static void poll_fail(struct redis_collector *collector, enum sonde__redis_troub
 static void poll_done(void *user) {
     struct redis_collector *collector = user;
     if (collector->reported != SONDE__REDIS_TROUBLE_COUNT)
-        sonde_agent_log(SONDE_LOG_INFO, "redis answers again", "collector=%s endpoint=%s",
-                        sonde_agent_log_quote(collector->env.name), sonde_agent_log_quote(collector->config->endpoint));
+        sonde_agent_log(SONDE_LOG_INFO, "redis answers again", "collector=%s address=%s",
+                        sonde_agent_log_quote(collector->env.name), sonde_agent_log_quote(collector->config->address));
     collector->reported = SONDE__REDIS_TROUBLE_COUNT;
     collector->last_success_unix_ns = unix_ns(collector);
     sonde__backoff_reset(&collector->backoff);
@@ -220,6 +220,13 @@ static void survey_all(struct redis_collector *collector) {
         poll_fail(collector, SONDE__REDIS_MEMORY, "out of memory");
 }
 
+/** The pattern to SCAN for, or NULL. */
+static const char *scan_pattern(const struct redis_config *config) {
+    if (config->match && *config->match)
+        return config->match;
+    return config->streams.count ? NULL : "*";
+}
+
 static void scan_next(struct redis_collector *collector);
 
 static void on_scan(void *user, const redisReply *reply) {
@@ -243,8 +250,8 @@ static void on_scan(void *user, const redisReply *reply) {
 static void scan_next(struct redis_collector *collector) {
     char count[16];
     (void)snprintf(count, sizeof count, "%d", SCAN_STEP);
-    const char *argv[] = {"SCAN",  collector->catalog.cursor, "MATCH", collector->config->match, "COUNT", count, "TYPE",
-                          "stream"};
+    const char *argv[] = {
+        "SCAN", collector->catalog.cursor, "MATCH", scan_pattern(collector->config), "COUNT", count, "TYPE", "stream"};
     collector->state = SCANNING;
     collector->scanned += SCAN_STEP;
     if (sonde__redis_client_send(collector->client, on_scan, collector, 8, argv, NULL))
@@ -256,7 +263,7 @@ static void on_ready(void *user) {
     if (collector->state != OPENING)
         return;
     collector->scanned = 0;
-    if (collector->config->match && *collector->config->match)
+    if (scan_pattern(collector->config))
         scan_next(collector);
     else
         survey_all(collector);
@@ -348,16 +355,12 @@ static int parts_create(struct redis_collector *collector) {
 
 static int redis_check(const struct redis_config *config, struct sonde__redis_address *ret_address, char *text,
                        size_t text_size) {
-    if (sonde__redis_address_parse(config->endpoint ? config->endpoint : "", ret_address)) {
-        (void)snprintf(text, text_size, "endpoint: use host, host:port, [ipv6]:port or unix:/path");
+    if (sonde__redis_address_parse(config->address ? config->address : "", ret_address)) {
+        (void)snprintf(text, text_size, "address: use host, host:port, [ipv6]:port or unix:/path");
         return SONDE_EINVALID;
     }
     if (config->streams.count > (size_t)config->streams_max) {
         (void)snprintf(text, text_size, "streams: more are named than streams_max allows");
-        return SONDE_EINVALID;
-    }
-    if (config->streams.count == 0 && !(config->match && *config->match)) {
-        (void)snprintf(text, text_size, "streams: name streams, or give match a pattern, \"*\" for all");
         return SONDE_EINVALID;
     }
     return 0;

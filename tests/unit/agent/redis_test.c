@@ -243,8 +243,8 @@ static int setup(void **state) {
     memset(config, 0, sizeof config);
     table_count = sweeps = 0;
     (void)snprintf(endpoint, sizeof endpoint, "127.0.0.1:%d", port);
-    set_text("endpoint", endpoint);
-    set_text("match", "*");
+    set_text("address", endpoint);
+    set_text("match", ""); /* no streams named either: all */
     set_number("interval", 20 * 1000000);
     set_number("timeout", (int64_t)3000 * 1000000);
     set_number("scan_keys_max", 10240);
@@ -536,7 +536,7 @@ static void database_and_other_ways_to_the_server(void **state) {
     (void)snprintf(unix_endpoint, sizeof unix_endpoint, "unix:%s", socket_path);
     (void)snprintf(name_endpoint, sizeof name_endpoint, "localhost:%d", port);
     for (int way = 0; way < 2; way++) {
-        set_text("endpoint", way ? name_endpoint : unix_endpoint);
+        set_text("address", way ? name_endpoint : unix_endpoint);
         set_number("database", 3);
         redis("SELECT 3");
         produce("orders", 2);
@@ -644,7 +644,7 @@ static void closed_port_and_unknown_name_are_told(void **state) {
 
     assert_int_equal(sonde_loop_create(&loop), 0);
     table_count = 0;
-    set_text("endpoint", "no-such-host.invalid");
+    set_text("address", "no-such-host.invalid");
     start();
     run_until(is_down);
     assert_true(errors_of("resolve") >= 1);
@@ -715,12 +715,14 @@ static void create_says_what_is_wrong(void **state) {
     struct sonde_collector_env env = {.name = "redis", .loop = loop, .seams = sonde_loop_seams(loop)};
     char error[256];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        set_text("endpoint", bad[i]);
+        set_text("address", bad[i]);
         assert_int_equal(sonde_collector_redis.create(config, &env, &collector, error, sizeof error), SONDE_EINVALID);
-        assert_non_null(strstr(error, "endpoint"));
+        assert_non_null(strstr(error, "address"));
     }
-    set_text("endpoint", "[::1]:6379");
-    set_text("match", "");
+    char *streams[] = {"a", "b"};
+    set_streams(streams, 2);
+    set_text("address", "[::1]:6379");
+    set_number("streams_max", 1);
     assert_int_equal(sonde_collector_redis.create(config, &env, &collector, error, sizeof error), SONDE_EINVALID);
     assert_non_null(strstr(error, "streams"));
 }
