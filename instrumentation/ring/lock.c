@@ -2,10 +2,15 @@
 #include "instrumentation/ring/lock.h"
 
 #include <limits.h>
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+/* As in <linux/futex.h>, which is not there beside every C library. */
+#ifndef FUTEX_WAIT_PRIVATE
+#define FUTEX_WAIT_PRIVATE (0 | 128)
+#define FUTEX_WAKE_PRIVATE (1 | 128)
+#endif
 
 void sonde__futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t timeout_ms) {
     struct timespec limit = {.tv_sec = (time_t)(timeout_ms / 1000u), .tv_nsec = (long)(timeout_ms % 1000u) * 1000000L};
