@@ -108,7 +108,7 @@ static int bind_value(struct sonde__binder *binder, const struct sonde_option *r
                             value->type == SONDE__NODE_MAP ? "map" : "list", row->key, accepted);
 }
 
-/* One level of a component's keys: a row "tls.ca_file" is the key ca_file in the map tls. */
+/* One level of a component's keys: a row "tls.ca_file" is the key ca_file in the map tls, or that key as it stands. */
 struct level {
     struct sonde__binder *binder;
     const char *what;
@@ -145,11 +145,14 @@ static int bind_key(struct level *level, const struct sonde__node *key, const st
     char full[KEY_SIZE_MAX];
     size_t prefix_size = strlen(level->prefix);
     int size = snprintf(full, sizeof full, "%s%s", level->prefix, key->text);
-    if ((size_t)size + 1 >= sizeof full || strchr(key->text, '.'))
+    if ((size_t)size + 1 >= sizeof full)
         return unknown_key(level, key);
     const struct sonde_option *rows = level->binding.rows;
     for (size_t i = 0; rows && rows[i].key; i++) {
         if (strcmp(rows[i].key, full) == 0) {
+            if (level->seen & (UINT64_C(1) << i))
+                return sonde__bind_fail(level->binder, key, SONDE_EINVALID, "key \"%s\" stands twice in %s", full,
+                                        level->what);
             level->seen |= UINT64_C(1) << i;
             return bind_value(level->binder, &rows[i], value, level->binding.config);
         }

@@ -297,6 +297,8 @@ static int check_loaded(struct sonde_config *config, const struct sonde_alloc *a
                         struct sonde_config_error *problem) {
     struct sonde_seams seams = {.time = {no_time, no_time, NULL}, .random = {no_time, NULL}, .alloc = *alloc};
     int error = sonde_config_check_exporters(config, &seams, problem);
+    if (!error)
+        error = sonde_config_check_own(config, problem);
     if (error)
         sonde_config_destroy(config);
     return error;

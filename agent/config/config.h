@@ -87,6 +87,8 @@ int sonde_config_read(const char *text, size_t size, const struct sonde_config_c
 /** Lets every exporter check what rows cannot say (an URL); creates and destroys them unused. */
 int sonde_config_check_exporters(const struct sonde_config *config, const struct sonde_seams *seams,
                                  struct sonde_config_error *ret_error);
+/** Refuses an exporter whose endpoint is agent.listen. */
+int sonde_config_check_own(const struct sonde_config *config, struct sonde_config_error *ret_error);
 /** Reads the file of that path, or without one when path is NULL. Error texts are "FILE:LINE:COLUMN: what" in ret_text.
  */
 int sonde_config_load(const char *path, const struct sonde_alloc *alloc, struct sonde_config **ret_config,

@@ -127,7 +127,7 @@ void sonde_config_print_docs(const struct sonde_config_catalog *catalog, FILE *o
     fputs("# Configuration of sonded\n\n"
           "YAML, optional; without a file the defaults below and the variables OTEL_EXPORTER_OTLP_* serve. A key with "
           "a dot "
-          "is a key in a map: `tls.ca_file` is `ca_file` in `tls`. Values may hold `${env:NAME}`, "
+          "may also be a key in a map: `tls.ca_file` is `ca_file` in `tls`. Values may hold `${env:NAME}`, "
           "`${env:NAME:-default}` and `${file:PATH}`; `$${` is a plain `${`.\n\n",
           out);
     for (unsigned s = 0; s < SONDE_CONFIG_SECTION_COUNT; s++) {

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `sonde status`: the agent's /api/status, for people and scripts. */
+#include "agent/command/command.h"
+#include <curl/curl.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_SIZE_MAX (16u << 20)
+
+struct answer {
+    char *data;
+    size_t size;
+};
+
+static size_t take(char *data, size_t one, size_t count, void *user) {
+    struct answer *answer = user;
+    size_t size = one * count;
+    if (size > ANSWER_SIZE_MAX - answer->size)
+        return 0;
+    char *bigger = realloc(answer->data, answer->size + size + 1);
+    if (!bigger)
+        return 0;
+    memcpy(bigger + answer->size, data, size);
+    answer->data = bigger;
+    answer->size += size;
+    return size;
+}
+
+static json_t *fetch(const char *address) {
+    char url[300], problem[CURL_ERROR_SIZE] = "";
+    struct answer answer = {0};
+    json_t *status = NULL;
+    CURL *curl = curl_easy_init();
+    if (!curl)
+        return NULL;
+    (void)snprintf(url, sizeof url, "http://%s/api/status", address);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 10L);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
+    CURLcode code = curl_easy_perform(curl);
+    curl_easy_cleanup(curl);
+    if (code == CURLE_OK)
+        status = json_loadb(answer.data ? answer.data : "", answer.size, 0, NULL);
+    if (code != CURLE_OK)
+        fprintf(stderr, "sonde: the agent at %s does not answer: %s\n", address,
+                problem[0] ? problem : curl_easy_strerror(code));
+    else if (!status)
+        fprintf(stderr, "sonde: what answers at %s is not an agent\n", address);
+    free(answer.data);
+    return status;
+}
+
+static const char *string_at(const json_t *object, const char *key) {
+    const char *value = json_string_value(json_object_get(object, key));
+    return value ? value : "";
+}
+static long long number_at(const json_t *object, const char *key) {
+    return json_integer_value(json_object_get(object, key));
+}
+
+/** A terminal obeys control characters: none of them gets there. */
+static void put_text(FILE *out, const char *text) {
+    for (; *text; text++)
+        fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
+}
+
+static long long sum_of(const json_t *object) {
+    long long sum = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value) /* only read */
+        sum += json_integer_value(value);
+    return sum;
+}
+
+static void write_services(const json_t *status, FILE *out) {
+    size_t i;
+    json_t *one;
+    fprintf(out, "services:%s\n", json_array_size(json_object_get(status, "services")) ? "" : " none connected");
+    json_array_foreach(json_object_get(status, "services"), i, one) {
+        fputs("  ", out);
+        put_text(out, string_at(one, "name"));
+        fprintf(out, ": %lld processes, %lld spans, %lld logs, %lld dropped\n", number_at(one, "peers"),
+                number_at(one, "traces"), number_at(one, "logs"), number_at(one, "dropped"));
+    }
+}
+
+static void write_account(const char *signal, const json_t *account, FILE *out) {
+    fprintf(out, "    %s: %lld appended, %lld queued, %lld in flight, %lld delivered, %lld refused, %lld dropped\n",
+            signal, number_at(account, "appended"), number_at(account, "queued"), number_at(account, "in_flight"),
+            number_at(account, "delivered"), number_at(account, "refused"),
+            sum_of(json_object_get(account, "dropped")));
+}
+
+static void write_exporters(const json_t *status, FILE *out) {
+    size_t i;
+    json_t *one, *account;
+    const char *signal;
+    fprintf(out, "exporters:%s\n", json_array_size(json_object_get(status, "exporters")) ? "" : " none configured");
+    json_array_foreach(json_object_get(status, "exporters"), i, one) {
+        bool failing = json_is_true(json_object_get(one, "failing"));
+        fputs("  ", out);
+        put_text(out, string_at(one, "name"));
+        fputs(failing ? ": FAILING, " : ": good, ", out);
+        put_text(out, string_at(one, "endpoint"));
+        if (failing) {
+            fputs(", ", out);
+            put_text(out, string_at(one, "last_error"));
+        }
+        fputc('\n', out);
+        json_object_foreach(json_object_get(one, "signals"), signal, account) {
+            write_account(signal, account, out);
+        }
+    }
+}
+
+int sonde__status_write(const json_t *status, FILE *out) {
+    const json_t *ledger = json_object_get(status, "ledger");
+    bool healthy = json_is_true(json_object_get(status, "healthy"));
+    const char *signal;
+    json_t *one;
+    fprintf(out, "sonded %s, pid %lld, up %lld s, %s\n", string_at(status, "version"), number_at(status, "pid"),
+            number_at(status, "uptime_seconds"), string_at(status, "state"));
+    write_services(status, out);
+    fputs("taken in:\n", out);
+    json_object_foreach(json_object_get(status, "signals"), signal, one) {
+        fprintf(out, "    %s: %lld received, %lld appended, %lld dropped\n", signal, number_at(one, "received"),
+                number_at(one, "appended"), sum_of(json_object_get(one, "dropped")));
+    }
+    write_exporters(status, out);
+    fputs("ledger: ", out);
+    fputs(json_is_true(json_object_get(ledger, "balanced")) ? "balanced" : "DOES NOT BALANCE ", out);
+    put_text(out, string_at(ledger, "text"));
+    fputc('\n', out);
+    return healthy ? SONDE__EXIT_GOOD : SONDE__EXIT_BAD;
+}
+
+int sonde__command_status(int argc, char **argv) {
+    static const struct option options[] = {
+        {"address", required_argument, NULL, 'a'}, {"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+    const char *address = "127.0.0.1:4320";
+    bool json = false;
+    optind = 1;
+    for (int c; (c = getopt_long(argc, argv, "a:j", options, NULL)) != -1;) {
+        if (c == 'a')
+            address = optarg;
+        else if (c == 'j')
+            json = true;
+        else
+            return SONDE__EXIT_USAGE;
+    }
+    if (optind < argc) {
+        fprintf(stderr, "sonde: \"%s\" is not expected\n", argv[optind]);
+        return SONDE__EXIT_USAGE;
+    }
+    json_t *status = fetch(address);
+    if (!status)
+        return SONDE__EXIT_BAD;
+    int code = json_is_true(json_object_get(status, "healthy")) ? SONDE__EXIT_GOOD : SONDE__EXIT_BAD;
+    if (json) {
+        (void)json_dumpf(status, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else {
+        code = sonde__status_write(status, stdout);
+    }
+    json_decref(status);
+    return code;
+}

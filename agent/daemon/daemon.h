@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent put together: who owns what, and in which order it comes and goes.
+ *
+ *   receivers -> queue -> exporters          ledger: the accounts of all three
+ *   collectors, services' memory, own counters -> series -> /metrics, and every interval -> queue
+ *
+ * Loop thread only. */
+#ifndef SONDE_AGENT_DAEMON_H
+#define SONDE_AGENT_DAEMON_H
+
+#include "agent/config/config.h"
+#include "agent/daemon/notify.h"
+#include "agent/daemon/place.h"
+#include "agent/ledger/ledger.h"
+#include "agent/loop/loop.h"
+#include "agent/net/http_client.h"
+#include "agent/net/http_server.h"
+#include "agent/queue/queue.h"
+#include "agent/series/series.h"
+
+struct sonde_daemon;
+
+/** An exporter at work. */
+struct sonde__outlet {
+    struct sonde_daemon *daemon;
+    const char *name;
+    const struct sonde_exporter_ops *ops;
+    void *self;
+    uint32_t cursor, signals;
+    struct sonde_export_account account;
+    struct sonde_timer *timer;
+    bool running, woken;
+};
+struct sonde__inlet {
+    const char *name;
+    const struct sonde_receiver_ops *ops;
+    void *self;
+};
+struct sonde__probe {
+    const char *name;
+    const struct sonde_collector_ops *ops;
+    void *self;
+    struct sonde_series_source *source;
+};
+
+enum sonde__daemon_state { SONDE__DAEMON_STARTING = 0, SONDE__DAEMON_RUNNING, SONDE__DAEMON_STOPPING };
+
+struct sonde_daemon {
+    const struct sonde_config *config; /* borrowed until destroy */
+    struct sonde_loop *loop;
+    const struct sonde_seams *seams;
+    enum sonde__daemon_state state;
+    char socket_path[SONDE__SOCKET_PATH_MAX];
+    int lock_fd;
+    struct sonde_queue *queue;
+    struct sonde_ledger ledger;
+    struct sonde_series_store *series;
+    struct sonde_series_source *own_series;
+    struct sonde_http_curl *http;
+    struct sonde_http_server *server; /* NULL = agent.listen is empty */
+    struct sonde__outlet outlets[SONDE_CONFIG_INSTANCES_MAX];
+    struct sonde__inlet inlets[SONDE_CONFIG_INSTANCES_MAX];
+    struct sonde__probe probes[SONDE_CONFIG_INSTANCES_MAX];
+    size_t outlet_count, inlet_count, probe_count;
+    uint32_t export_signals; /* of all exporters */
+    int signal_fd;
+    struct sonde_watch *signal_watch;
+    struct sonde_timer *metrics_timer, *notify_timer, *stop_timer;
+    struct sonde__notify notify;
+    uint64_t start_unix_ns, start_ns, stop_at_ns;
+    uint64_t progress, progress_ns; /* sum of what moved at the exporters, and when it last changed */
+    bool unbalanced_logged;
+};
+
+/** Builds everything and listens. config: kept until destroy. socket: overrides agent.socket; NULL = not.
+ *  Signals SIGTERM, SIGINT and SIGHUP must be blocked in the process.
+ *  Returns 0, or an error (logged); SONDE_EINVALID: the configuration's. */
+int sonde_daemon_create(const struct sonde_config *config, const char *socket, struct sonde_loop *loop,
+                        struct sonde_daemon **ret_daemon);
+/** Runs until a signal stops it and all is drained, or the time for that is over. */
+void sonde_daemon_run(struct sonde_daemon *daemon);
+void sonde_daemon_destroy(struct sonde_daemon *daemon); /* NULL is fine; half built too */
+
+/* outlet.c */
+int sonde__outlets_create(struct sonde_daemon *daemon);
+void sonde__outlets_destroy(struct sonde_daemon *daemon);
+void sonde__outlets_wake(struct sonde_daemon *daemon, uint32_t signals);
+void sonde__outlets_stop(struct sonde_daemon *daemon);
+bool sonde__outlets_idle(const struct sonde_daemon *daemon);
+/** Sum of everything that counts as progress; has_work: something is queued or in flight. */
+uint64_t sonde__outlets_progress(const struct sonde_daemon *daemon, bool *ret_has_work);
+
+/* stop.c */
+int sonde__signals_watch(struct sonde_daemon *daemon);
+void sonde__daemon_stop(struct sonde_daemon *daemon);
+/** Logs the first time that the ledger does not balance. */
+bool sonde__ledger_check(struct sonde_daemon *daemon, char *text, size_t text_size);
+
+/* watch.c: the service manager's view */
+int sonde__notify_start(struct sonde_daemon *daemon);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/view/self_metrics.h"
+#include "agent/view/status.h"
+#include "instrumentation/wire/writer.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum metric {
+    RECEIVED,
+    APPENDED,
+    DROPPED,
+    EARLY_RELEASED,
+    EVICTIONS,
+    QUEUE_SIZE,
+    QUEUE_LIMIT,
+    EXPORTER_APPENDED,
+    EXPORTER_DELIVERED,
+    EXPORTER_DROPPED,
+    EXPORTER_REFUSED,
+    EXPORTER_QUEUED,
+    EXPORTER_IN_FLIGHT,
+    EXPORTER_REQUESTS,
+    EXPORTER_ERRORS,
+    EXPORTER_RETRIES,
+    EXPORTER_SENT,
+    EXPORTER_PLAIN,
+    EXPORTER_FAILING,
+    EXPORTER_LAST_SUCCESS,
+    PEERS,
+    RINGS,
+    SERIES,
+    WAKEUPS,
+    UPTIME,
+    BUILD,
+    BALANCED,
+    METRIC_COUNT,
+};
+
+#define COUNTER(name_, unit_, text_)                                                                                   \
+    { .name = "sonde.agent." name_, .unit = unit_, .description = text_, .kind = SONDE_COUNTER }
+#define GAUGE(name_, unit_, text_)                                                                                     \
+    { .name = "sonde.agent." name_, .unit = unit_, .description = text_, .kind = SONDE_GAUGE }
+
+const struct sonde__self_metric sonde__self_metrics[METRIC_COUNT + 1] = {
+    [RECEIVED] = COUNTER("received.records", "{record}",
+                         "Records that reached the agent, or that a service had to drop before."),
+    [APPENDED] = COUNTER("appended.records", "{record}", "Records that the queue took."),
+    [DROPPED] = COUNTER("dropped.records", "{record}", "Records that did not reach the queue, by reason."),
+    [EARLY_RELEASED] =
+        COUNTER("early_released.records", "{record}",
+                "Records whose place in the service's ring was given back before every exporter had them."),
+    [EVICTIONS] = COUNTER("evictions", "{peer}", "Services cut off because their shared memory lied three times."),
+    [QUEUE_SIZE] = GAUGE("queue.size", "By", "Bytes that the queue holds."),
+    [QUEUE_LIMIT] = GAUGE("queue.limit", "By", "Bytes that the queue may hold."),
+    [EXPORTER_APPENDED] = COUNTER("exporter.appended.records", "{record}", "Records offered to the exporter."),
+    [EXPORTER_DELIVERED] = COUNTER("exporter.delivered.records", "{record}", "Records that the backend took."),
+    [EXPORTER_DROPPED] =
+        COUNTER("exporter.dropped.records", "{record}", "Records that the exporter gave up, by reason."),
+    [EXPORTER_REFUSED] =
+        COUNTER("exporter.refused.records", "{record}", "Records that the backend refused (partial success)."),
+    [EXPORTER_QUEUED] = GAUGE("exporter.queued.records", "{record}", "Records that wait for the exporter."),
+    [EXPORTER_IN_FLIGHT] = GAUGE("exporter.in_flight.records", "{record}", "Records in requests under way."),
+    [EXPORTER_REQUESTS] = COUNTER("exporter.requests", "{request}", "Requests sent."),
+    [EXPORTER_ERRORS] = COUNTER("exporter.request.errors", "{request}", "Requests that failed."),
+    [EXPORTER_RETRIES] = COUNTER("exporter.retries", "{request}", "Requests that were a repetition."),
+    [EXPORTER_SENT] = COUNTER("exporter.sent", "By", "Bytes of request bodies sent, compressed."),
+    [EXPORTER_PLAIN] = COUNTER("exporter.sent.uncompressed", "By", "Bytes of request bodies sent, before compression."),
+    [EXPORTER_FAILING] = GAUGE("exporter.failing", NULL, "1 while the last attempt failed, else 0."),
+    [EXPORTER_LAST_SUCCESS] =
+        GAUGE("exporter.last_success.time", "s", "When a request last succeeded, Unix time; absent before."),
+    [PEERS] = GAUGE("peers", "{peer}", "Services connected."),
+    [RINGS] = GAUGE("rings", "{ring}", "Rings of services in use, one per thread."),
+    [SERIES] = GAUGE("series", "{series}", "Metric series held, at the last look."),
+    [WAKEUPS] = COUNTER("wakeups", "{wakeup}", "Times the event loop came back from waiting."),
+    [UPTIME] = GAUGE("uptime", "s", "Time since the agent started."),
+    [BUILD] = GAUGE("build.info", NULL, "1; the labels tell the build."),
+    [BALANCED] = GAUGE("ledger.balanced", NULL, "1 while every record is accounted for, else 0."),
+};
+
+static const char *const signals[SONDE_SIGNAL_COUNT] = {"traces", "logs", "metrics"};
+
+struct writer {
+    struct sonde_daemon *daemon;
+    struct sonde_attribute attributes[3];
+    size_t attribute_count;
+};
+
+static void label(struct writer *writer, const char *key, const char *value) {
+    writer->attributes[writer->attribute_count++] = sonde_attribute_string(sonde_key(key), value);
+}
+
+static void set(struct writer *writer, enum metric metric, uint64_t number) {
+    const struct sonde__self_metric *row = &sonde__self_metrics[metric];
+    const struct sonde_series_value value = {.kind = row->kind,
+                                             .name = row->name,
+                                             .unit = row->unit,
+                                             .description = row->description,
+                                             .attributes = writer->attributes,
+                                             .attribute_count = writer->attribute_count,
+                                             .int64 = (int64_t)number,
+                                             .start_unix_ns = writer->daemon->start_unix_ns};
+    (void)sonde_series_set(writer->daemon->own_series, &value); /* out of memory: absent this time */
+}
+
+static void set_intake(struct writer *writer) {
+    const struct sonde_ledger *ledger = &writer->daemon->ledger;
+    for (unsigned s = 0; s < SONDE_SIGNAL_COUNT; s++) {
+        writer->attribute_count = 0;
+        label(writer, "signal", signals[s]);
+        set(writer, RECEIVED, ledger->intake[s].received);
+        set(writer, APPENDED, ledger->intake[s].appended);
+        for (unsigned r = 0; r < SONDE_INTAKE_DROP_COUNT; r++) {
+            writer->attribute_count = 1;
+            label(writer, "reason", sonde_intake_drop_name(r));
+            set(writer, DROPPED, ledger->intake[s].dropped[r]);
+        }
+    }
+    writer->attribute_count = 0;
+    set(writer, EARLY_RELEASED, ledger->early_released);
+    set(writer, EVICTIONS, ledger->evictions);
+}
+
+static void set_accounts(struct writer *writer, const struct sonde__outlet *outlet) {
+    for (unsigned s = 0; s < SONDE_SIGNAL_COUNT; s++) {
+        const struct sonde_ledger_exporter *account = &writer->daemon->ledger.exporters[outlet->cursor][s];
+        if (!(outlet->signals & (1u << s)))
+            continue;
+        writer->attribute_count = 1;
+        label(writer, "signal", signals[s]);
+        set(writer, EXPORTER_APPENDED, account->appended);
+        set(writer, EXPORTER_DELIVERED, account->delivered);
+        set(writer, EXPORTER_REFUSED, account->refused);
+        set(writer, EXPORTER_QUEUED, sonde_ledger_queued(account));
+        set(writer, EXPORTER_IN_FLIGHT, account->in_flight);
+        for (unsigned r = 0; r < SONDE_EXPORT_DROP_COUNT; r++) {
+            writer->attribute_count = 2;
+            label(writer, "reason", sonde_export_drop_name(r));
+            set(writer, EXPORTER_DROPPED, account->dropped[r]);
+        }
+    }
+}
+
+static void set_exporter(struct writer *writer, const struct sonde__outlet *outlet) {
+    struct sonde_exporter_status status = {0};
+    outlet->ops->status(outlet->self, &status);
+    writer->attribute_count = 0;
+    label(writer, "exporter", outlet->name);
+    set(writer, EXPORTER_REQUESTS, status.requests);
+    set(writer, EXPORTER_ERRORS, status.request_errors);
+    set(writer, EXPORTER_RETRIES, status.retries);
+    set(writer, EXPORTER_SENT, status.bytes_sent);
+    set(writer, EXPORTER_PLAIN, status.bytes_uncompressed);
+    set(writer, EXPORTER_FAILING, status.failing);
+    if (status.last_success_unix_ns)
+        set(writer, EXPORTER_LAST_SUCCESS, status.last_success_unix_ns / 1000000000u);
+    set_accounts(writer, outlet);
+}
+
+static void set_agent(struct writer *writer) {
+    struct sonde_daemon *daemon = writer->daemon;
+    struct sonde__peer_sums sums;
+    char text[300];
+    uint32_t sources;
+    uint64_t series;
+    sonde__peers_sum(daemon, &sums);
+    sonde_series_counts(daemon->series, &sources, &series);
+    writer->attribute_count = 0;
+    set(writer, QUEUE_SIZE, sonde_queue_size(daemon->queue));
+    set(writer, QUEUE_LIMIT, daemon->config->queue.size);
+    set(writer, PEERS, sums.connected);
+    set(writer, RINGS, sums.rings);
+    set(writer, SERIES, series);
+    set(writer, WAKEUPS, sonde_loop_wakeups(daemon->loop));
+    set(writer, UPTIME, (daemon->seams->time.monotonic_ns(daemon->seams->time.self) - daemon->start_ns) / 1000000000u);
+    set(writer, BALANCED, sonde__ledger_check(daemon, text, sizeof text));
+    label(writer, "version", SONDE_VERSION);
+    set(writer, BUILD, 1);
+}
+
+static void pull(void *user) {
+    struct writer writer = {.daemon = user};
+    set_intake(&writer);
+    for (size_t i = 0; i < writer.daemon->outlet_count; i++)
+        if (writer.daemon->outlets[i].self)
+            set_exporter(&writer, &writer.daemon->outlets[i]);
+    set_agent(&writer);
+}
+
+struct sonde_bytes sonde__self_resource(const struct sonde_daemon *daemon,
+                                        uint8_t buffer[SONDE__SELF_RESOURCE_SIZE_MAX]) {
+    char host[65] = "", instance[40];
+    struct sonde__writer out;
+    (void)gethostname(host, sizeof host - 1);
+    /* Of this run: counters begin again with the next one. */
+    (void)snprintf(instance, sizeof instance, "%016" PRIx64 "-%d", daemon->start_unix_ns, (int)getpid());
+    const struct sonde_attribute attributes[] = {
+        sonde_attribute_string(SONDE_KEY("service.name"), "sonded"),
+        sonde_attribute_string(SONDE_KEY("service.version"), SONDE_VERSION),
+        sonde_attribute_string(SONDE_KEY("service.instance.id"), instance),
+        sonde_attribute_string(SONDE_KEY("host.name"), host),
+    };
+    sonde__writer_init(&out, buffer, SONDE__SELF_RESOURCE_SIZE_MAX);
+    for (size_t i = 0; i < sizeof attributes / sizeof attributes[0]; i++)
+        sonde__write_attribute(&out, 1, &attributes[i], SIZE_MAX); /* Resource.attributes */
+    return (struct sonde_bytes){buffer, sonde__writer_size(&out)};
+}
+
+int sonde__self_metrics_create(struct sonde_daemon *daemon) {
+    uint8_t resource[SONDE__SELF_RESOURCE_SIZE_MAX];
+    int error = sonde_series_source_create(daemon->series, sonde__self_resource(daemon, resource), &daemon->own_series);
+    if (!error)
+        sonde_series_source_on_pull(daemon->own_series, pull, daemon);
+    return error;
+}
