@@ -191,7 +191,6 @@ static void on_memory(struct sonde__connection *connection, const uint8_t *bytes
     if (!refusal && message.kind == SONDE__MEMORY_PROCESS) {
         sonde__peer_bell_set(peer, fds[1]);
         fds[1] = -1;
-        sonde__peer_series_add(peer);
     }
     answer_memory(connection, refusal ? SONDE__REFUSE : SONDE__ACCEPT, message.kind, message.index, (uint32_t)refusal);
     if (refusal && refusal != SONDE__REFUSED_QUOTA)

@@ -1,9 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A peer's metrics: the store of series reads them whenever someone asks, through this accessor. By pread, like all of
+ * a peer's memory but its control pages. */
 #include "agent/receive/services.h"
+#include "instrumentation/metric/read.h"
+#include <errno.h>
+#include <unistd.h>
 
-void sonde__peer_series_add(struct sonde__peer *peer) {
-    (void)peer;
+static int memory_read(void *self, uint32_t memory, uint64_t offset, void *buffer, size_t size) {
+    const struct sonde__peer *peer = self;
+    const struct sonde__peer_memory *from = peer->process;
+    if (memory > 0)
+        from = memory <= SONDE__THREAD_MEMORIES_MAX ? peer->threads[memory - 1] : NULL;
+    if (!from || offset > from->size || size > from->size - offset)
+        return -ENOENT;
+    return pread(from->fd, buffer, size, (off_t)offset) == (ssize_t)size ? 0 : -EIO;
 }
+
+int sonde__peer_series_add(struct sonde__peer *peer, struct sonde_bytes resource) {
+    struct sonde_series_store *store = peer->services->env.series;
+    if (!store)
+        return 0;
+    const struct sonde__metric_memory memory = {.read = memory_read, .self = peer};
+    return sonde_series_service_add(store, &memory, resource, peer->uid, &peer->series);
+}
+
+void sonde__peer_series_look(struct sonde__peer *peer) {
+    uint32_t violations = peer->series ? sonde_series_service_violations(peer->series) : 0;
+    if (violations != peer->series_violations)
+        sonde__peer_violation(peer, "metrics that cannot be");
+    peer->series_violations = violations;
+}
+
 void sonde__peer_series_remove(struct sonde__peer *peer) {
-    (void)peer;
+    sonde_series_service_remove(peer->series);
+    peer->series = NULL;
 }

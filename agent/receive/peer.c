@@ -65,8 +65,10 @@ int sonde__peer_create(struct sonde__services *services, const struct sonde__hel
     peer->next = services->peers;
     services->peers = peer;
     services->peer_count++;
-    int result = sonde_queue_resource(services->env.queue, (struct sonde_bytes){resource, hello->resource_size},
-                                      peer->uid, &peer->resource_id);
+    struct sonde_bytes bytes = {resource, hello->resource_size};
+    int result = sonde_queue_resource(services->env.queue, bytes, peer->uid, &peer->resource_id);
+    if (result == 0)
+        result = sonde__peer_series_add(peer, bytes);
     if (result == 0)
         result = watch_process(peer, connection);
     if (result != 0) {

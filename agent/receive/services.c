@@ -117,6 +117,7 @@ static bool peer_turn(struct sonde__peer *peer) {
     bool more = sonde__peer_drain(peer);
     sonde__peer_release(peer);
     sonde__peer_drops(peer);
+    sonde__peer_series_look(peer);
     sonde__connection_answer_flush(peer);
     if (peer->violated) {
         sonde__peer_evict(peer);

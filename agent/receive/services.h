@@ -100,7 +100,8 @@ struct sonde__peer {
     uint32_t flush_count;
     char service_name[128];
     uint64_t records[SONDE_SIGNAL_COUNT], dropped, violations, recovered, recovered_cut;
-    void *series; /* metrics: see peer_series.c */
+    struct sonde_series_source *series; /* its metrics, NULL = no store */
+    uint32_t series_violations;
 };
 
 struct sonde__connection {
@@ -207,8 +208,10 @@ void sonde__peer_release(struct sonde__peer *peer);
 void sonde__ring_unmark(struct sonde__ring *ring);
 
 /* metrics.c */
-/** Lets the store of series read this peer's metrics; gone with its final values. */
-void sonde__peer_series_add(struct sonde__peer *peer);
+/** Lets the store of series read this peer's metrics; when it goes its final values stay for a while. */
+int sonde__peer_series_add(struct sonde__peer *peer, struct sonde_bytes resource);
+/** Counts what the store found wrong as violations of the peer. */
+void sonde__peer_series_look(struct sonde__peer *peer);
 void sonde__peer_series_remove(struct sonde__peer *peer);
 
 /* recover.c */

@@ -233,7 +233,7 @@ bool sonde__span_skim(const void *body, size_t size, const struct sonde__skim_ke
     struct sonde__span_fields *f = ret_fields;
     memset(f, 0, offsetof(struct sonde__span_fields, values));
     for (uint32_t i = 0; keys && i < keys->count; i++)
-        f->values[i].type = SONDE__VALUE_ABSENT;
+        f->values[i] = (struct sonde__value){.type = SONDE__VALUE_ABSENT};
     if (size >= SONDE__BODY_ROOT && sonde__load16(p) == 0x100A && sonde__load16(p + 18) == 0x0812 && p[28] == 0x39 &&
         p[37] == 0x41 && p[46] == 0x30 && p[SONDE__BODY_KIND] < 0x80 && sonde__load16(p + 48) == 0x0185) {
         f->trace_id = p + SONDE__BODY_TRACE_ID; /* our own bytes: fixed positions */
