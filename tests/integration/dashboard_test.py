@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dashboard against a real Prometheus that scrapes the agent while the shop runs.  usage: dashboard_test.py BUILD
+Every panel's query must give data; the scrape and promtool must have nothing to say; the lag Prometheus shows must be
+what this test did to a stream. Exit 77 (skipped) when Prometheus is not installed."""
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "examples" / "shop"))
+from stage import Stage, fetch, free_port, wait_until  # noqa: E402
+
+DASHBOARDS = ROOT / "dashboards"
+VARIABLES = {"$__rate_interval": "10s", "$service": ".*", "$destination": ".*"}
+STREAM, GROUP = "dashboard-test", "readers"
+
+
+def panels_of(dashboard):
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def check_shape(dashboard):
+    """What Grafana would not tell: overlapping or unlabelled panels, a fixed data source, a fixed interval."""
+    names = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
+    assert names["datasource"]["type"] == "datasource", names
+    ids, taken = set(), set()
+    for panel in dashboard["panels"]:
+        assert panel["id"] not in ids, f"{panel['title']}: id used twice"
+        ids.add(panel["id"])
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken and at["x"] + at["w"] <= 24, f"{panel['title']}: placed over another, or outside"
+        taken |= cells
+    for panel in panels_of(dashboard):
+        title = panel["title"]
+        assert panel["description"].endswith("."), f"{title}: no description"
+        assert panel["fieldConfig"]["defaults"]["unit"], f"{title}: no unit"
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == panel["datasource"]["uid"] == "${datasource}", title
+            assert not re.search(r"\[\d", target["expr"]), f"{title}: a fixed interval; use $__rate_interval"
+
+
+def substitute(expression):
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    assert "$" not in expression, f"unknown variable: {expression}"
+    return expression
+
+
+class Prometheus:
+    def __init__(self, stage):
+        self.port = free_port()
+        config = (DASHBOARDS / "prometheus.yml").read_text()
+        config = config.replace("127.0.0.1:4320", f"127.0.0.1:{stage.page}").replace("15s", "1s")
+        path = stage.dir / "prometheus.yml"
+        path.write_text(config)
+        self.process = stage.start("prometheus", ["prometheus", "--config.file", path, "--storage.tsdb.path",
+                                                  stage.dir / "prometheus", "--web.listen-address",
+                                                  f"127.0.0.1:{self.port}", "--log.level", "warn"])
+        wait_until(self.ready, 60, "Prometheus ready")
+
+    def ready(self):
+        assert self.process.alive(), self.process.log()
+        try:
+            return "Ready" in fetch(self.port, "/-/ready")
+        except OSError:
+            return False
+
+    def api(self, path, **parameters):
+        answer = json.loads(fetch(self.port, f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}"))
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def values(self, expression):
+        """Values that are numbers; NaN is the quotient of nothing by nothing, and no data."""
+        result = self.api("query", query=expression)["result"]
+        return [float(sample["value"][1]) for sample in result if sample["value"][1] != "NaN"]
+
+    def targets(self):
+        return self.api("targets", state="active")["activeTargets"]
+
+
+def check_queries(prometheus, dashboard):
+    for panel in panels_of(dashboard):
+        for target in panel["targets"]:
+            expression = substitute(target["expr"])
+            wait_until(lambda: prometheus.values(expression), 30, f"data for {panel['title']!r}: {expression}")
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()
+            found = prometheus.api(f"label/{label}/values", **{"match[]": metric})
+            assert found, f"variable {variable['name']} is empty"
+
+
+def check_scrape(stage, prometheus):
+    targets = prometheus.targets()
+    assert len(targets) == 1, targets
+    assert targets[0]["health"] == "up" and targets[0]["lastError"] == "", targets[0]
+    assert prometheus.values("min_over_time(up[1m])") == [1], "a scrape failed"
+    done = subprocess.run(["promtool", "check", "metrics"], input=stage.get("/metrics"), capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0 and done.stdout + done.stderr == "", done.stdout + done.stderr
+    log = stage.running["prometheus"].log()
+    assert not re.search(r"level=(warn|error)", log), log
+
+
+def redis(stage, *words):
+    done = subprocess.run(["redis-cli", "-e", "-p", str(stage.redis_port), *words], capture_output=True, text=True,
+                          check=True)
+    return done.stdout
+
+
+def check_lag(stage, prometheus):
+    """Seven of ten are left; two of them are deleted, one more is read and acknowledged; then the group goes."""
+    lag = f'sonde_messaging_consumer_lag{{messaging_destination_name="{STREAM}",messaging_consumer_group_name="{GROUP}"}}'
+    messages = f'sonde_messaging_queue_message{{messaging_destination_name="{STREAM}",state="%s"}}'
+
+    def read(count):
+        redis(stage, "XREADGROUP", "GROUP", GROUP, "one", "COUNT", str(count), "STREAMS", STREAM, ">")
+
+    def expect(expression, value):
+        wait_until(lambda: prometheus.values(expression) == value, 20, f"{expression} = {value}")
+
+    for number in range(1, 11):
+        redis(stage, "XADD", STREAM, f"{number}-1", "n", str(number))
+    redis(stage, "XGROUP", "CREATE", STREAM, GROUP, "0")
+    read(3)
+    expect(lag, [7])
+    expect(messages % "unacked", [3])
+    expect(messages % "retained", [10])
+    redis(stage, "XDEL", STREAM, "6-1", "9-1")
+    expect(lag, [5])
+    read(1)
+    redis(stage, "XACK", STREAM, GROUP, "1-1", "4-1")
+    expect(lag, [4])
+    expect(messages % "unacked", [2])
+    redis(stage, "XGROUP", "DESTROY", STREAM, GROUP)
+    expect(lag, [])
+
+
+def main(build):
+    missing = [name for name in ("prometheus", "promtool", "redis-server", "redis-cli") if not shutil.which(name)]
+    if missing:
+        print(f"skipped: not installed: {' '.join(missing)}")
+        return 77
+    dashboards = [json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))]
+    assert dashboards
+    for dashboard in dashboards:
+        check_shape(dashboard)
+    with Stage(build) as stage:
+        try:
+            stage.start_all()
+            stage.start_load(40)
+            prometheus = Prometheus(stage)
+            for dashboard in dashboards:
+                check_queries(prometheus, dashboard)
+            check_lag(stage, prometheus)
+            check_scrape(stage, prometheus)
+        except BaseException:
+            for name, process in stage.running.items():
+                print(f"--- {name}\n{process.log()}", file=sys.stderr)
+            raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
