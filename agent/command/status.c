@@ -128,8 +128,11 @@ int sonde__status_write(const json_t *status, FILE *out) {
     bool healthy = json_is_true(json_object_get(status, "healthy"));
     const char *signal;
     json_t *one;
-    fprintf(out, "sonded %s, pid %lld, up %lld s, %s\n", string_at(status, "version"), number_at(status, "pid"),
-            number_at(status, "uptime_seconds"), string_at(status, "state"));
+    fputs("sonded ", out);
+    put_text(out, string_at(status, "version"));
+    fprintf(out, ", pid %lld, up %lld s, ", number_at(status, "pid"), number_at(status, "uptime_seconds"));
+    put_text(out, string_at(status, "state"));
+    fputc('\n', out);
     write_services(status, out);
     fputs("taken in:\n", out);
     json_object_foreach(json_object_get(status, "signals"), signal, one) {

@@ -5,20 +5,36 @@
 #include <jansson.h>
 #include <string.h>
 
-#define TEXT_SIZE_MAX 4096u
+#define TEXT_SIZE_MAX 400u /* of a number, duration, size or choice */
+
+/** The code point of the UTF-8 at c, of 2 or 3 bytes, if YAML wants it escaped or would fold it; else 0. */
+static unsigned special_point(const unsigned char *c, size_t *ret_size) {
+    *ret_size = c[0] == 0xC2 ? 2 : 3;
+    if (c[0] == 0xC2 && c[1] < 0xA0) /* C1 controls, among them the line break U+0085 */
+        return c[1];
+    unsigned point =
+        c[0] >= 0xE0 && c[0] < 0xF0 && c[1] && c[2] ? ((c[0] & 15u) << 12) | ((c[1] & 63u) << 6) | (c[2] & 63u) : 0;
+    return point == 0x2028 || point == 0x2029 || point == 0xFEFF || point >= 0xFFFE ? point : 0;
+}
 
 /** A YAML double-quoted scalar. A "${" in a value came out of an expansion or an escape; it is escaped again. */
 static void put_quoted(FILE *out, const char *text) {
     fputc('"', out);
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\')
+        size_t size;
+        unsigned point = special_point(c, &size);
+        if (point) {
+            fprintf(out, "\\u%04X", point);
+            c += size - 1;
+        } else if (*c == '"' || *c == '\\') {
             fprintf(out, "\\%c", *c);
-        else if (*c < 0x20 || *c == 0x7f)
+        } else if (*c < 0x20 || *c == 0x7f) {
             fprintf(out, "\\x%02x", *c);
-        else if (*c == '$' && c[1] == '{')
+        } else if (*c == '$' && c[1] == '{') {
             fputs("$$", out);
-        else
+        } else {
             fputc(*c, out);
+        }
     }
     fputc('"', out);
 }
@@ -54,14 +70,14 @@ static void put_value(FILE *out, const struct sonde_option *row, const void *con
         put_map(out, row, place);
         return;
     }
-    sonde__value_format(row, config, text, sizeof text);
     fputc(' ', out);
-    if (row->secret && text[0])
-        fputs("\"***\"", out);
-    else if (row->type == SONDE_OPTION_STRING)
-        put_quoted(out, text);
-    else
-        fputs(text, out);
+    if (row->type == SONDE_OPTION_STRING) {
+        const char *string = *(char *const *)place ? *(char *const *)place : "";
+        put_quoted(out, row->secret && string[0] ? "***" : string);
+    } else {
+        sonde__value_format(row, config, text, sizeof text);
+        fputs(row->secret ? "\"***\"" : text, out);
+    }
     fputc('\n', out);
 }
 
