@@ -23,10 +23,11 @@
 #define WELCOME_TIMEOUT_MS 5000u
 #define BACKOFF_FIRST_MS   1000u
 #define BACKOFF_LAST_MS    30000u
-#define RENEW_INTERVAL_MS  60000u
 #define STEADY_MS          10000u /* a connection that lived as long is no part of a crash loop */
 #define LOOK_MS            30000u /* longest sleep: then we look whether the wake descriptor is still ours */
 #define NEVER              UINT64_MAX
+
+uint32_t sonde__link_renew_ms = 60000;
 
 static struct {
     struct sonde__lock wake_lock;
@@ -147,7 +148,7 @@ static bool attempt(struct sonde__session *session) {
 static void *link_main(void *unused) {
     (void)unused;
     struct sonde__session *session = &link_state.session;
-    uint64_t delay_ms = 0, renewed_ms = 0;
+    uint64_t delay_ms = 0, renewable_ms = 0;
     bool may_renew = true;
     link_state.resource_size = sonde__resource_encode(link_state.resource, sizeof link_state.resource);
     while (!atomic_load(&link_state.stop)) {
@@ -157,8 +158,9 @@ static void *link_main(void *unused) {
             delay_ms = 0;
         if (session->evicted || session->memory_lost) {
             atomic_store(&link_state.away, true);
-            pause_until(renewed_ms ? renewed_ms + RENEW_INTERVAL_MS : 0, NEVER);
-            renewed_ms = now_ms();
+            news_tell();
+            pause_until(session->evicted ? now_ms() + sonde__link_renew_ms : renewable_ms, NEVER);
+            renewable_ms = now_ms() + sonde__link_renew_ms;
             may_renew = may_renew && sonde__process_renew();
             if (!may_renew) /* for good: no connection is worth having without memory to hand over */
                 pause_until(NEVER, NEVER);

@@ -23,4 +23,7 @@ void sonde__link_stop(uint32_t timeout_ms);
 /** Hand-overs completed so far; *ret_connected: is there one now. Any thread, never blocks. */
 uint64_t sonde__link_connects(bool *ret_connected);
 
+/* Between fresh starts, and before the one that follows an eviction: the agent keeps us out as long. Tests shorten it. */
+extern uint32_t sonde__link_renew_ms __attribute__((visibility("hidden")));
+
 #endif

@@ -7,11 +7,21 @@
 #ifndef SONDE_TESTS_CHILD_H
 #define SONDE_TESTS_CHILD_H
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* ThreadSanitizer otherwise ends every child that starts a thread. */
+#ifdef __SANITIZE_THREAD__
+const char *__tsan_default_options(void);
+__attribute__((used)) const char *__tsan_default_options(void) {
+    return "die_after_fork=0";
+}
+#endif
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -43,6 +53,24 @@ static inline int child_run(void (*test_case)(void)) {
     if (child < 0 || waitpid(child, &status, 0) != child)
         return -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/** How many threads of this process are called `name`. */
+static inline int child_threads(const char *name) {
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; tasks && (task = readdir(tasks));) {
+        char path[300], text[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+        FILE *file = fopen(path, "re");
+        if (!file)
+            continue;
+        count += fgets(text, sizeof text, file) && strncmp(text, name, strlen(name)) == 0;
+        fclose(file);
+    }
+    if (tasks)
+        closedir(tasks);
+    return count;
 }
 
 /* A cmocka case that runs `name` in a child. */

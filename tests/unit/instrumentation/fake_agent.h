@@ -76,12 +76,19 @@ static void fake_agent_memory(struct fake_agent *agent, int fd, const struct son
     close(fds[0]);
     fake_agent_reply(fd, &answer, sizeof answer, -1);
     atomic_fetch_add(process ? &agent->processes : &agent->threads, 1);
-    if (!process && atomic_exchange(&agent->evict_next, 0)) {
-        answer.message.type = SONDE__EVICTED;
-        answer.reason = SONDE__REFUSED_VIOLATION;
-        fake_agent_reply(fd, &answer, sizeof answer, -1);
+}
+
+static void fake_agent_flush(struct fake_agent *agent, int fd, struct sonde__flush *flush) {
+    atomic_fetch_add(&agent->flushes, 1);
+    if (atomic_exchange(&agent->evict_next, 0)) {
+        struct sonde__memory_message evicted = {.message = {SONDE__EVICTED, SONDE__PROTOCOL_VERSION, sizeof evicted},
+                                                .reason = SONDE__REFUSED_VIOLATION};
+        fake_agent_reply(fd, &evicted, sizeof evicted, -1);
         shutdown(fd, SHUT_RDWR);
+        return;
     }
+    flush->message.type = SONDE__FLUSHED;
+    fake_agent_reply(fd, flush, sizeof *flush, -1);
 }
 
 static void fake_agent_hello(struct fake_agent *agent, int fd, const uint8_t *packet, size_t size) {
@@ -128,9 +135,7 @@ static bool fake_agent_packet(struct fake_agent *agent, int fd) {
         fake_agent_memory(agent, fd, &packet.memory, fds, fd_count);
         break;
     case SONDE__FLUSH:
-        packet.head.type = SONDE__FLUSHED;
-        atomic_fetch_add(&agent->flushes, 1);
-        fake_agent_reply(fd, &packet.flush, sizeof packet.flush, -1);
+        fake_agent_flush(agent, fd, &packet.flush);
         break;
     case SONDE__BYE:
         atomic_fetch_add(&agent->byes, 1);
@@ -171,7 +176,7 @@ static void *fake_agent_main(void *arg) {
 /* A path in a directory of its own, told to libsonde by SONDE_AGENT_SOCKET. */
 static void fake_agent_init(struct fake_agent *agent) {
     memset(agent, 0, sizeof *agent);
-    strcpy(agent->directory, "/tmp/sonde-test-XXXXXX");
+    snprintf(agent->directory, sizeof agent->directory, "/tmp/sonde-test-XXXXXX");
     CHECK(mkdtemp(agent->directory));
     snprintf(agent->path, sizeof agent->path, "%s/agent.sock", agent->directory);
     setenv("SONDE_AGENT_SOCKET", agent->path, 1);

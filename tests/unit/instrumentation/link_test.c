@@ -3,6 +3,7 @@
 #include "fake_agent.h"
 
 #include "instrumentation/link/doorbell.h"
+#include "instrumentation/link/link.h"
 #include "instrumentation/link/place.h"
 #include "instrumentation/ring/process.h"
 #include "instrumentation/ring/producer.h"
@@ -144,16 +145,19 @@ static void refused_memory_ends_the_connection(void) {
 }
 
 static void evicted_process_starts_over_with_fresh_memory(void) {
+    sonde__link_renew_ms = 50;
     fake_agent_init(&agent);
-    atomic_store(&agent.evict_next, 1);
     fake_agent_start(&agent);
     one_record(NULL);
+    CHECK(sonde_flush(10000) == 0);
     struct sonde__thread *thread = sonde__thread_self;
     uint8_t id[16];
     memcpy(id, sonde__registry.id, 16);
     thread->depth = 1; /* contexts are kept */
     sonde__drop(thread, SONDE_SIGNAL_LOGS, SONDE_DROP_RING_FULL);
     CHECK(sonde__descriptor_append(SONDE__DESCRIPTOR_SCOPE, 1, "scope", 5, NULL, 0) == 0);
+    atomic_store(&agent.evict_next, 1);
+    CHECK(sonde_flush(10000) == SONDE_ENOAGENT);
     CHECK_SOON(atomic_load(&agent.processes) == 2);
     CHECK(memcmp(agent.hello.process_id, id, 16) != 0);
     one_record(NULL);
@@ -161,6 +165,19 @@ static void evicted_process_starts_over_with_fresh_memory(void) {
     CHECK_SOON(atomic_load(&agent.threads) == 2);
     CHECK(agent.process->descriptors_head > 0);
     CHECK(stats_now().dropped[SONDE_SIGNAL_LOGS][SONDE_DROP_RING_FULL] == 1);
+    end();
+}
+
+static void evicted_process_stays_away_for_a_while(void) {
+    fake_agent_init(&agent);
+    fake_agent_start(&agent);
+    one_record(NULL);
+    CHECK(sonde_flush(10000) == 0);
+    atomic_store(&agent.evict_next, 1);
+    CHECK(sonde_flush(10000) == SONDE_ENOAGENT);
+    CHECK_SOON(sonde_flush(10000) == SONDE_ENOAGENT && atomic_load(&agent.closes) == 1); /* at once: nobody tries */
+    one_record(NULL);
+    CHECK(atomic_load(&agent.hellos) == 1);
     end();
 }
 
@@ -264,7 +281,7 @@ static void absent_agent_costs_no_descriptors(void) {
     for (int i = 0; i < 200; i++)
         CHECK(sonde_flush(10000) == SONDE_ENOAGENT);
     CHECK(count_entries("/proc/self/fd") == before);
-    CHECK(count_entries("/proc/self/task") == 2 + 2); /* main and link, "." and ".." */
+    CHECK(child_threads("sonde-link") == 1);
     fake_agent_deinit(&agent);
 }
 
@@ -324,7 +341,7 @@ static void places_are_tried_in_order(void) {
     setenv("XDG_RUNTIME_DIR", "relative", 1);
     sonde__places_list(&settings, &places);
     CHECK(places.count == 2);
-    strcpy(settings.agent_socket, "/else/where");
+    snprintf(settings.agent_socket, sizeof settings.agent_socket, "/else/where");
     sonde__places_list(&settings, &places);
     CHECK(places.count == 1 && strcmp(places.path[0], "/else/where") == 0);
 }
@@ -338,7 +355,7 @@ static void foreign_peer_is_not_trusted(void) {
     CHECK(mkdtemp(directory) && chmod(directory, 0755) == 0 && chown(directory, 1234, 1234) == 0);
     snprintf(path, sizeof path, "%s/agent.sock", directory);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strcpy(address.sun_path, path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     CHECK(setresuid(1234, 1234, 0) == 0); /* SO_PEERCRED tells who called listen() */
     CHECK(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 1) == 0);
@@ -365,6 +382,7 @@ CHILD_TEST(flush_gives_up_on_a_mute_agent)
 CHILD_TEST(shutdown_says_goodbye)
 CHILD_TEST(refused_memory_ends_the_connection)
 CHILD_TEST(evicted_process_starts_over_with_fresh_memory)
+CHILD_TEST(evicted_process_stays_away_for_a_while)
 CHILD_TEST(doorbell_rings_once_a_sleep)
 CHILD_TEST(doorbell_rings_at_a_quarter)
 CHILD_TEST(unsealed_control_page_is_refused)
@@ -386,6 +404,7 @@ int main(void) {
         cmocka_unit_test(shutdown_says_goodbye_test),
         cmocka_unit_test(refused_memory_ends_the_connection_test),
         cmocka_unit_test(evicted_process_starts_over_with_fresh_memory_test),
+        cmocka_unit_test(evicted_process_stays_away_for_a_while_test),
         cmocka_unit_test(doorbell_rings_once_a_sleep_test),
         cmocka_unit_test(doorbell_rings_at_a_quarter_test),
         cmocka_unit_test(unsealed_control_page_is_refused_test),
