@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = """\
 agent:
   listen: 127.0.0.1:{page}
+  metrics_interval: 1s
   socket: {dir}/agent.sock
 exporters:
   otlp_http:
@@ -120,6 +121,32 @@ class Sink:
         return json.loads(fetch(self.port, "/report"))
 
 
+class Ledger:
+    """The agent's accounts, from /api/status."""
+
+    def __init__(self, status):
+        self.signals, self.state = status["signals"], status["ledger"]
+        self.exporters = [e["signals"] for e in status["exporters"]]
+
+    def appended(self, signal):
+        return self.signals[signal]["appended"]
+
+    def lost(self):
+        """Records that were dropped or refused, at intake or by an exporter."""
+        intake = sum(sum(s["dropped"].values()) for s in self.signals.values())
+        return intake + sum(a["refused"] + sum(a["dropped"].values()) for e in self.exporters for a in e.values())
+
+    def settled(self):
+        """No span and no log is on its way."""
+        return all(e[s]["queued"] == e[s]["in_flight"] == 0 for e in self.exporters for s in ("traces", "logs") if s in e)
+
+    def balances(self):
+        return self.state["balanced"]
+
+    def text(self):
+        return json.dumps({"state": self.state, "signals": self.signals, "exporters": self.exporters})
+
+
 class Stage:
     """with Stage("build") as stage: stage.start_all(); ..."""
 
@@ -204,6 +231,9 @@ class Stage:
     # --- looking ---
     def get(self, path):
         return fetch(self.page, path)
+
+    def ledger(self):
+        return Ledger(json.loads(self.get("/api/status")))
 
     def ready(self):
         try:

@@ -63,23 +63,26 @@ class Traces:
                     walk(linked, depth + 1, "~> ")
 
         walk(top, 0, "")
-        begin = min(s["start"] for s, _, _ in rows)
+        begin = top["start"]  # a poll that waited for this order began before it: a negative offset
         total = max(max(s["end"] for s, _, _ in rows) - begin, 1)
         out = [f"trace {top['trace_id']}   order {order}   {total / 1e6:.1f} ms   (~> = another trace, by link)",
                f"{'service':<9} {'span':<34} {'offset':>9} {'duration':>11}"]
         for span, depth, mark in rows:
-            left = int((span["start"] - begin) * width / total)
-            size = max(1, round((span["end"] - span["start"]) * width / total))
+            left = min(max(0, int((span["start"] - begin) * width / total)), width - 1)
+            size = max(1, round((span["end"] - max(span["start"], begin)) * width / total))
             code = span["attributes"].get("http.response.status_code")
             name = "  " * depth + mark + span["name"] + (f" {code}" if code else "")
             error = " !" if span["status"] == 2 else ""
             links = f"  links {len(span['links'])}" if span["links"] else ""
-            out.append(f"{span['service']:<9} {name:<34.34} {(span['start'] - begin) / 1e6:6.1f} ms {(span['end'] - span['start']) / 1e6:8.2f} ms"
-                       f"  {' ' * min(left, width - 1)}{'#' * min(size, width - min(left, width - 1))}{error}{links}")
+            offset, duration = (span["start"] - begin) / 1e6, (span["end"] - span["start"]) / 1e6
+            out.append(f"{span['service']:<9} {name:<34.34} {offset:6.1f} ms {duration:8.2f} ms"
+                       f"  {' ' * left}{'#' * min(size, width - left)}{error}{links}")
         return "\n".join(out)
 
     def most_telling(self, orders):
         """An order worth showing: one that needed a second attempt, if there is one."""
         joined = [o for o in orders if self.why_not_joined(o) is None]
-        return max(joined, key=lambda o: (len(self.by_trace[self.by_order[o]["trace_id"]]) > 5, -len(self.by_trace[self.by_order[o]["trace_id"]])),
-                   default=None)
+
+        def retried(order):
+            return sum(s["status"] == 2 for s in self.by_trace[self.by_order[order]["trace_id"]]) > 0
+        return max(joined, key=retried, default=None)

@@ -11,7 +11,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MUST = ["include/sonde/sonde.h", "include/sonde/carrier/http.h", "libsonde.so", "libsonde.so.0", "libsonde.a", "pkgconfig/sonde.pc",
-        "bin/sonded", "bin/sonde", "lib/systemd/system/sonded.service", "lib/sysusers.d/sonde.conf",
+        "sbin/sonded", "bin/sonde", "lib/systemd/system/sonded.service", "lib/sysusers.d/sonde.conf",
         "lib/tmpfiles.d/sonde.conf", "etc/sonde/sonded.yaml", "share/doc/sonde/README.md"]
 
 
@@ -81,8 +81,8 @@ def main(build, sanitize, cc, cxx):
                 run([program], env=dict(quiet, LD_LIBRARY_PATH=str(libdir)))
         config = next(p for p in installed if p.name == "sonded.yaml")
         sonde = next(p for p in installed if p.parent.name == "bin" and p.name == "sonde")
-        run([sonde, "check", config])
-        version = run([next(p for p in installed if p.name == "sonded"), "--version"])
+        run([sonde, "check", "--config", config])
+        version = run([next(p for p in installed if p.name == "sonded" and p.parent.name == "sbin"), "--version"])
         project = json.loads(run(["meson", "introspect", "--projectinfo", build]))["version"]
         if project not in version:
             sys.exit(f"sonded --version says {version!r}, the project {project}")

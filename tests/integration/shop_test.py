@@ -2,6 +2,7 @@
 """The shop, the agent and the sink together, one case a run.  usage: shop_test.py BUILD CASE
 Each case ends with every accepted order joined at the backend and the ledger in balance."""
 import pathlib
+import re
 import signal
 import sys
 
@@ -100,7 +101,17 @@ def sigterm_drains(stage):
     assert accepted and not broken, f"{len(broken)} of {len(accepted)}: {list(broken.items())[:5]}"
 
 
-CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains]
+def metrics_listed(stage):
+    """The agent's own metric names are an interface: the README lists exactly those that /metrics has."""
+    stage.start_all(**QUIET)
+    must_join(stage, stage.load(50, 1)[0])
+    served = {line.split()[2] for line in stage.get("/metrics").splitlines() if line.startswith("# TYPE sonde_agent_")}
+    readme = (pathlib.Path(__file__).resolve().parents[2] / "README.md").read_text()
+    listed = set(re.findall(r"^\| `(sonde_agent_\w+)`", readme, re.M))
+    assert served == listed, f"not in the README: {sorted(served - listed)}; not served: {sorted(listed - served)}"
+
+
+CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, metrics_listed]
 
 if __name__ == "__main__":
     case = {c.__name__: c for c in CASES}[sys.argv[2]]
