@@ -170,7 +170,7 @@ static inline void emit(struct sonde__thread *thread, const struct sonde_log_rec
                        record->severity >= SONDE_SEVERITY_ERROR ? SONDE__RECORD_FLAG_ERROR : 0, NULL);
 }
 
-void sonde_log_emit(const struct sonde_log_record *record) {
+static void emit_any(const struct sonde_log_record *record) {
     struct sonde_log_record copy = no_record;
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread)) {
@@ -185,6 +185,10 @@ void sonde_log_emit(const struct sonde_log_record *record) {
     sonde__thread_leave(thread);
 }
 
+void sonde_log_emit(const struct sonde_log_record *record) {
+    emit_any(record);
+}
+
 void sonde_log(int severity, const char *body, size_t body_size, const struct sonde_attribute *attributes,
                size_t attribute_count) {
     struct sonde_log_record record = {.size = sizeof record,
@@ -193,5 +197,5 @@ void sonde_log(int severity, const char *body, size_t body_size, const struct so
                                       .body_size = body_size,
                                       .attributes = attributes,
                                       .attribute_count = attribute_count};
-    sonde_log_emit(&record);
+    emit_any(&record);
 }

@@ -6,25 +6,85 @@
 #include "instrumentation/wire/writer.h"
 
 static inline bool key_is_known(const struct sonde__slot *slot, struct sonde_key key) {
-    return (slot->key_bits[0] >> key.bits[0]) & (slot->key_bits[1] >> key.bits[1]) & 1;
+    return (slot->key_bits[0] >> (key.bits[0] & 63)) & (slot->key_bits[1] >> (key.bits[1] & 63)) & 1;
+}
+/* May be noted before the attribute is there, and for nothing: then a search finds nothing, that is all. The barrier
+ * keeps the two from being joined into one vector, which takes longer. */
+static inline void note_key(struct sonde__slot *slot, struct sonde_key key) {
+    slot->key_bits[0] |= (uint64_t)1 << (key.bits[0] & 63);
+    SONDE__COMPILER_BARRIER();
+    slot->key_bits[1] |= (uint64_t)1 << (key.bits[1] & 63);
 }
 
 /* Publishes an attribute that was encoded up to `end`. */
-static inline void publish(struct sonde__slot *slot, struct sonde_key key, const uint8_t *end) {
-    slot->key_bits[0] |= (uint64_t)1 << key.bits[0];
-    slot->key_bits[1] |= (uint64_t)1 << key.bits[1];
+static inline void publish(struct sonde__slot *slot, const uint8_t *end) {
     slot->attributes++;
     sonde__slot_publish(slot, (uint32_t)(end - slot->body));
 }
 
-/* Where a short attribute may be encoded at once, or NULL: bad or known key, no room in the slot, limit reached. */
+static inline bool key_is_perhaps_known(const struct sonde__slot *slot, struct sonde_key key) {
+    return (slot->key_bits[0] >> (key.bits[0] & 63)) & 1;
+}
+/* Takes an attribute with this key off if there is one. */
+static void forget(struct sonde__slot *slot, struct sonde_key key) {
+    if (key_is_known(slot, key) && sonde__slot_remove_key(slot, key))
+        slot->attributes--;
+}
+
+/* Where a short attribute with a new key may be encoded, or NULL: no room in the slot, limit reached. */
 static inline uint8_t *short_room(struct sonde__slot *slot, struct sonde_key key, size_t value_size) {
     uint32_t length = sonde__slot_length(slot);
-    if (SONDE__LIKELY(sonde__key_fits(key) && value_size + key.length <= SONDE__ENCODE_TEXT_MAX &&
-                      length + value_size + key.length + SONDE__ENCODE_OVERHEAD <= SONDE__SLOT_BODY &&
-                      slot->attributes < sonde__settings.span_attribute_count_limit && !key_is_known(slot, key)))
-        return slot->body + length;
-    return NULL;
+    if (SONDE__UNLIKELY(length + value_size + key.length + SONDE__ENCODE_OVERHEAD > SONDE__SLOT_BODY ||
+                        slot->attributes >= sonde__settings.span_attribute_count_limit))
+        return NULL;
+    note_key(slot, key);
+    return slot->body + length;
+}
+
+/* Short attributes with a new key. put_*: false when it is not short after all; nothing is published then. */
+static inline bool string_is_short(struct sonde_key key, size_t size) {
+    return sonde__key_fits(key) && size + key.length <= SONDE__ENCODE_TEXT_MAX;
+}
+static inline bool put_string(struct sonde__slot *slot, struct sonde_key key, const char *value, size_t size) {
+    uint64_t seen;
+    uint8_t *at = short_room(slot, key, size);
+    if (SONDE__UNLIKELY(!at || size > sonde__settings.attribute_value_length_limit))
+        return false;
+    at = sonde__encode_string(at, SONDE__TAG_ATTRIBUTE, key, value, size, &seen);
+    if (SONDE__LIKELY(!seen))
+        publish(slot, at);
+    return !seen;
+}
+#define NUMBER_SIZE 9u /* with SONDE__ENCODE_OVERHEAD: tags, lengths and a varint of 10 bytes */
+static inline bool number_is_short(struct sonde_key key) {
+    return key.length - 1u < SONDE__ENCODE_TEXT_MAX - NUMBER_SIZE;
+}
+static inline bool put_int64(struct sonde__slot *slot, struct sonde_key key, int64_t value) {
+    uint64_t seen = 1;
+    uint8_t *at = short_room(slot, key, NUMBER_SIZE);
+    if (SONDE__LIKELY(at))
+        at = sonde__encode_int64(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
+    if (SONDE__LIKELY(!seen))
+        publish(slot, at);
+    return !seen;
+}
+static inline bool put_double(struct sonde__slot *slot, struct sonde_key key, double value) {
+    uint64_t seen = 1;
+    uint8_t *at = short_room(slot, key, NUMBER_SIZE);
+    if (SONDE__LIKELY(at))
+        at = sonde__encode_double(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
+    if (SONDE__LIKELY(!seen))
+        publish(slot, at);
+    return !seen;
+}
+static inline bool put_bool(struct sonde__slot *slot, struct sonde_key key, bool value) {
+    uint64_t seen = 1;
+    uint8_t *at = short_room(slot, key, NUMBER_SIZE);
+    if (SONDE__LIKELY(at))
+        at = sonde__encode_bool(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
+    if (SONDE__LIKELY(!seen))
+        publish(slot, at);
+    return !seen;
 }
 
 static void drop(struct sonde__slot *slot) {
@@ -33,8 +93,7 @@ static void drop(struct sonde__slot *slot) {
 }
 
 /* Any attribute, with the slot taken. */
-static __attribute__((noinline)) void set_slow(struct sonde__thread *thread, struct sonde__slot *slot,
-                                               const struct sonde_attribute *attribute) {
+static void set_slow(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde_attribute *attribute) {
     struct sonde_key key = attribute->key;
     struct sonde__writer writer;
     if (!sonde__attribute_fits(attribute)) {
@@ -52,92 +111,127 @@ static __attribute__((noinline)) void set_slow(struct sonde__thread *thread, str
     }
     sonde__writer_init(&writer, thread->scratch, SONDE_SPAN_SIZE_MAX);
     sonde__write_attribute(&writer, SONDE__TAG_ATTRIBUTE >> 3, attribute, sonde__settings.attribute_value_length_limit);
-    if (key_is_known(slot, key) && sonde__slot_remove_key(slot, key))
-        slot->attributes--;
+    forget(slot, key);
     if (writer.full || slot->attributes >= sonde__settings.span_attribute_count_limit ||
         !sonde__slot_append(slot, writer.start, (uint32_t)sonde__writer_size(&writer))) {
         drop(slot);
         return;
     }
-    slot->key_bits[0] |= (uint64_t)1 << key.bits[0];
-    slot->key_bits[1] |= (uint64_t)1 << key.bits[1];
+    note_key(slot, key);
     slot->attributes++;
 }
 
-void sonde_span_set_string(struct sonde_span *span, struct sonde_key key, const char *value, size_t size) {
+/* Each setter in two halves: one that makes no calls, for an attribute that is short and new; and one for the rest. */
+static SONDE__COLD void set_string_slow(struct sonde_span *span, struct sonde_key key, const char *value, size_t size) {
     struct sonde__edit edit;
-    if (!value || !sonde__edit_begin(&edit, span))
-        return;
-    uint64_t seen = 1;
-    uint8_t *at = short_room(edit.slot, key, size);
-    if (SONDE__LIKELY(at && size <= sonde__settings.attribute_value_length_limit))
-        at = sonde__encode_string(at, SONDE__TAG_ATTRIBUTE, key, value, size, &seen);
-    if (SONDE__LIKELY(!seen)) {
-        publish(edit.slot, key, at);
-    } else {
-        struct sonde_attribute attribute = sonde_attribute_string_n(key, value, size);
-        set_slow(edit.thread, edit.slot, &attribute);
-    }
-    sonde__edit_end(&edit);
-}
-
-void sonde_span_set_cstr(struct sonde_span *span, struct sonde_key key, const char *value) {
-    if (value && span->slot)
-        sonde_span_set_string(span, key, value, strlen(value));
-}
-
-void sonde_span_set_int64(struct sonde_span *span, struct sonde_key key, int64_t value) {
-    struct sonde__edit edit;
+    struct sonde_attribute attribute = sonde_attribute_string_n(key, value, size);
     if (!sonde__edit_begin(&edit, span))
         return;
-    uint64_t seen = 1;
-    uint8_t *at = short_room(edit.slot, key, 9); /* 9 + 4 = tags, lengths and 10 bytes of varint */
-    if (SONDE__LIKELY(at))
-        at = sonde__encode_int64(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
-    if (SONDE__LIKELY(!seen)) {
-        publish(edit.slot, key, at);
-    } else {
-        struct sonde_attribute attribute = sonde_attribute_int64(key, value);
+    if (string_is_short(key, size) && key_is_perhaps_known(edit.slot, key))
+        forget(edit.slot, key);
+    if (!string_is_short(key, size) || !put_string(edit.slot, key, value, size))
         set_slow(edit.thread, edit.slot, &attribute);
-    }
     sonde__edit_end(&edit);
 }
 
-void sonde_span_set_double(struct sonde_span *span, struct sonde_key key, double value) {
+static inline __attribute__((always_inline)) void set_string(struct sonde_span *span, struct sonde_key key,
+                                                             const char *value, size_t size) {
     struct sonde__edit edit;
+    if (SONDE__LIKELY(string_is_short(key, size) && sonde__edit_try(&edit, span))) {
+        bool done = !key_is_perhaps_known(edit.slot, key) && put_string(edit.slot, key, value, size);
+        sonde__edit_end(&edit);
+        if (SONDE__LIKELY(done))
+            return;
+    }
+    set_string_slow(span, key, value, size);
+}
+
+SONDE__HOT void sonde_span_set_string(struct sonde_span *span, struct sonde_key key, const char *value, size_t size) {
+    if (span->slot && value)
+        set_string(span, key, value, size);
+}
+
+SONDE__HOT void sonde_span_set_cstr(struct sonde_span *span, struct sonde_key key, const char *value) {
+    if (span->slot && value)
+        set_string(span, key, value, strlen(value));
+}
+
+static SONDE__COLD void set_int64_slow(struct sonde_span *span, struct sonde_key key, int64_t value) {
+    struct sonde__edit edit;
+    struct sonde_attribute attribute = sonde_attribute_int64(key, value);
     if (!sonde__edit_begin(&edit, span))
         return;
-    uint64_t seen = 1;
-    uint8_t *at = short_room(edit.slot, key, 9);
-    if (SONDE__LIKELY(at))
-        at = sonde__encode_double(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
-    if (SONDE__LIKELY(!seen)) {
-        publish(edit.slot, key, at);
-    } else {
-        struct sonde_attribute attribute = sonde_attribute_double(key, value);
+    if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
+        forget(edit.slot, key);
+    if (!number_is_short(key) || !put_int64(edit.slot, key, value))
         set_slow(edit.thread, edit.slot, &attribute);
-    }
     sonde__edit_end(&edit);
 }
 
-void sonde_span_set_bool(struct sonde_span *span, struct sonde_key key, bool value) {
+SONDE__HOT void sonde_span_set_int64(struct sonde_span *span, struct sonde_key key, int64_t value) {
     struct sonde__edit edit;
+    if (!span->slot)
+        return;
+    if (SONDE__LIKELY(number_is_short(key) && sonde__edit_try(&edit, span))) {
+        bool done = !key_is_perhaps_known(edit.slot, key) && put_int64(edit.slot, key, value);
+        sonde__edit_end(&edit);
+        if (SONDE__LIKELY(done))
+            return;
+    }
+    set_int64_slow(span, key, value);
+}
+
+static SONDE__COLD void set_double_slow(struct sonde_span *span, struct sonde_key key, double value) {
+    struct sonde__edit edit;
+    struct sonde_attribute attribute = sonde_attribute_double(key, value);
     if (!sonde__edit_begin(&edit, span))
         return;
-    uint64_t seen = 1;
-    uint8_t *at = short_room(edit.slot, key, 0);
-    if (SONDE__LIKELY(at))
-        at = sonde__encode_bool(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
-    if (SONDE__LIKELY(!seen)) {
-        publish(edit.slot, key, at);
-    } else {
-        struct sonde_attribute attribute = sonde_attribute_bool(key, value);
+    if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
+        forget(edit.slot, key);
+    if (!number_is_short(key) || !put_double(edit.slot, key, value))
         set_slow(edit.thread, edit.slot, &attribute);
-    }
     sonde__edit_end(&edit);
 }
 
-void sonde_span_set(struct sonde_span *span, const struct sonde_attribute *attribute) {
+SONDE__HOT void sonde_span_set_double(struct sonde_span *span, struct sonde_key key, double value) {
+    struct sonde__edit edit;
+    if (!span->slot)
+        return;
+    if (SONDE__LIKELY(number_is_short(key) && sonde__edit_try(&edit, span))) {
+        bool done = !key_is_perhaps_known(edit.slot, key) && put_double(edit.slot, key, value);
+        sonde__edit_end(&edit);
+        if (SONDE__LIKELY(done))
+            return;
+    }
+    set_double_slow(span, key, value);
+}
+
+static SONDE__COLD void set_bool_slow(struct sonde_span *span, struct sonde_key key, bool value) {
+    struct sonde__edit edit;
+    struct sonde_attribute attribute = sonde_attribute_bool(key, value);
+    if (!sonde__edit_begin(&edit, span))
+        return;
+    if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
+        forget(edit.slot, key);
+    if (!number_is_short(key) || !put_bool(edit.slot, key, value))
+        set_slow(edit.thread, edit.slot, &attribute);
+    sonde__edit_end(&edit);
+}
+
+SONDE__HOT void sonde_span_set_bool(struct sonde_span *span, struct sonde_key key, bool value) {
+    struct sonde__edit edit;
+    if (!span->slot)
+        return;
+    if (SONDE__LIKELY(number_is_short(key) && sonde__edit_try(&edit, span))) {
+        bool done = !key_is_perhaps_known(edit.slot, key) && put_bool(edit.slot, key, value);
+        sonde__edit_end(&edit);
+        if (SONDE__LIKELY(done))
+            return;
+    }
+    set_bool_slow(span, key, value);
+}
+
+static void set(struct sonde_span *span, const struct sonde_attribute *attribute) {
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
@@ -145,8 +239,12 @@ void sonde_span_set(struct sonde_span *span, const struct sonde_attribute *attri
     sonde__edit_end(&edit);
 }
 
+void sonde_span_set(struct sonde_span *span, const struct sonde_attribute *attribute) {
+    set(span, attribute);
+}
+
 void sonde_span_set_bytes(struct sonde_span *span, struct sonde_key key, const void *value, size_t size) {
     struct sonde_attribute attribute = {.key = key, .type = SONDE_VALUE_BYTES, .size = size, .value.bytes = value};
     if (value || !size)
-        sonde_span_set(span, &attribute);
+        set(span, &attribute);
 }

@@ -133,9 +133,28 @@ static bool has_key(const struct sonde__slot *slot, const struct sonde__field *f
     return head[1] == key.length && memcmp(head + 2, key.text, key.length) == 0;
 }
 
+/* The same search in a body that lies in one piece. Returns the attribute's position, or 0. */
+static uint32_t find_key_nearby(const struct sonde__slot *slot, struct sonde_key key) {
+    const uint8_t *at = slot->body + SONDE__BODY_ROOT, *end = slot->body + sonde__slot_length(slot);
+    while (at < end) {
+        const uint8_t *field = at++;
+        uint32_t size = *at++;
+        for (uint32_t shift = 7; at[-1] & 0x80; shift += 7)
+            size = (size & ~(0x80u << (shift - 7))) | (uint32_t)*at++ << shift;
+        if (*field == SONDE__TAG_ATTRIBUTE && at[1] == key.length && at[2] == (uint8_t)key.text[0] &&
+            memcmp(at + 2, key.text, key.length) == 0)
+            return (uint32_t)(field - slot->body);
+        at += size;
+    }
+    return 0;
+}
+
 bool sonde__slot_remove_key(struct sonde__slot *slot, struct sonde_key key) {
     struct sonde__field field;
-    for (uint32_t at = SONDE__BODY_ROOT; sonde__slot_field(slot, at, &field); at += field.size) {
+    uint32_t at = SONDE__BODY_ROOT;
+    if (sonde__slot_length(slot) <= SONDE__SLOT_BODY && !(at = find_key_nearby(slot, key)))
+        return false;
+    for (; sonde__slot_field(slot, at, &field); at += field.size) {
         if (field.tag == SONDE__TAG_ATTRIBUTE && has_key(slot, &field, key)) {
             sonde__slot_remove(slot, at, field.size);
             return true;

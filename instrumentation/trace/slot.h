@@ -20,6 +20,10 @@ enum {
     SONDE__TAG_STATUS = 0x7A,
 };
 
+/* For the few functions of the hot path: none has a buffer in its frame, so there is nothing to protect. */
+#define SONDE__HOT  __attribute__((no_stack_protector))
+#define SONDE__COLD __attribute__((noinline, cold))
+
 static inline uint32_t sonde__slot_length(const struct sonde__slot *slot) {
     return atomic_load_explicit(&slot->length, memory_order_relaxed);
 }
@@ -37,6 +41,10 @@ struct sonde__edit {
     struct sonde__slot *slot;
     bool locked;
 };
+/* An ended span's slot has generation 0, which no handle has. */
+static inline bool sonde__slot_is_of(const struct sonde__slot *slot, const struct sonde_span *span) {
+    return atomic_load_explicit(&slot->generation, memory_order_relaxed) == span->generation;
+}
 /** Takes the slot of a handle for itself. False: not recording (any more), or busy; `*ret_busy` tells. No undo then. */
 static inline bool sonde__slot_take(struct sonde__edit *edit, const struct sonde_span *span, bool *ret_busy) {
     struct sonde__slot *slot = edit->slot = sonde__slot_find(span->slot);
@@ -47,8 +55,7 @@ static inline bool sonde__slot_take(struct sonde__edit *edit, const struct sonde
     if (edit->locked && SONDE__UNLIKELY(atomic_exchange_explicit(&slot->spin, 1, memory_order_acquire)))
         if ((*ret_busy = !sonde__slot_spin(slot)))
             return false;
-    if (SONDE__LIKELY(atomic_load_explicit(&slot->state, memory_order_relaxed) == SONDE__SLOT_OPEN &&
-                      atomic_load_explicit(&slot->generation, memory_order_relaxed) == span->generation))
+    if (SONDE__LIKELY(sonde__slot_is_of(slot, span)))
         return true;
     if (edit->locked)
         atomic_store_explicit(&slot->spin, 0, memory_order_release);
@@ -76,6 +83,28 @@ static inline void sonde__edit_end(const struct sonde__edit *edit) {
     if (edit->locked)
         atomic_store_explicit(&edit->slot->spin, 0, memory_order_release);
     sonde__thread_leave(edit->thread);
+}
+
+/** The same for the fast half of a call, which makes no calls and so needs no stack: enters and takes the slot when
+ *  nothing at all is in the way. False: nothing happened; the slow half does it again from the start. */
+static inline bool sonde__edit_try(struct sonde__edit *edit, const struct sonde_span *span) {
+    struct sonde__thread *thread = edit->thread = sonde__thread_self;
+    if (SONDE__UNLIKELY(!thread || !__atomic_load_n(&thread->ready, __ATOMIC_RELAXED) || thread->busy))
+        return false;
+    thread->busy = 1;
+    SONDE__COMPILER_BARRIER();
+    struct sonde__slot *slot = edit->slot = sonde__slot_find(span->slot);
+    if (SONDE__LIKELY(slot != NULL)) {
+        edit->locked = !__atomic_load_n(&slot->one_thread, __ATOMIC_RELAXED);
+        if (!edit->locked || SONDE__LIKELY(!atomic_exchange_explicit(&slot->spin, 1, memory_order_acquire))) {
+            if (SONDE__LIKELY(sonde__slot_is_of(slot, span)))
+                return true;
+            if (edit->locked)
+                atomic_store_explicit(&slot->spin, 0, memory_order_release);
+        }
+    }
+    sonde__thread_leave(thread);
+    return false;
 }
 
 /* ---- the body as a stream ---- */

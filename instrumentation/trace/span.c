@@ -86,49 +86,41 @@ static __attribute__((noinline)) void resolve(struct sonde__thread *thread, cons
     ret_birth->tracestate_length = entry.tracestate_length;
 }
 
-static inline void inherit(struct sonde__thread *thread, const struct sonde_span_options *options,
-                           struct birth *ret_birth) {
-    const struct sonde__stack_entry *top = &thread->stack[thread->depth];
-    if (SONDE__UNLIKELY(options->parent || !top->span_id || top->tracestate_length ||
-                        !sonde__settings.sampler_parent_based)) {
-        resolve(thread, options, ret_birth);
-        return;
-    }
-    ret_birth->trace_id[0] = top->trace_id[0];
-    ret_birth->trace_id[1] = top->trace_id[1];
-    ret_birth->parent_id = top->span_id;
-    ret_birth->flags = top->flags;
-    ret_birth->tracestate_at = top->tracestate_at; /* none; the arena's end stays where it was */
-    ret_birth->tracestate_length = 0;
-}
-
 /* ---- slots ---- */
 
-static bool commit(struct sonde__thread *thread, struct sonde__slot *slot, uint64_t end_unix_ns);
+static void commit(struct sonde__thread *thread, struct sonde__slot *slot, uint64_t end_unix_ns);
 
-static void give_extents(const uint16_t extents[SONDE__SLOT_EXTENTS]) {
-    for (uint32_t i = 0; i < SONDE__SLOT_EXTENTS && extents[i]; i++)
-        sonde__extent_give(extents[i] - 1);
-}
-
-/* The slot is done: reported, or counted as dropped. `own`: it is this thread's. With the slot taken. */
-static inline void release(struct sonde__thread *thread, struct sonde__slot *slot, uint32_t number, bool own) {
-    uint16_t extents[SONDE__SLOT_EXTENTS];
-    extents[0] = slot->extents[0];
-    if (SONDE__UNLIKELY(extents[0])) /* a new owner may have the slot as soon as its state says so */
-        memcpy(extents, slot->extents, sizeof extents);
+/* Says that the slot is done. `own`: it is this thread's. */
+static inline void set_done(struct sonde__thread *thread, struct sonde__slot *slot, uint32_t number, bool own) {
+    atomic_store_explicit(&slot->generation, 0, memory_order_relaxed); /* its handles are stale */
     if (SONDE__LIKELY(own)) {
         atomic_store_explicit(&slot->state, SONDE__SLOT_FREE, memory_order_release);
         thread->free_slots[thread->free_count++] = (uint8_t)(number % SONDE__SLOTS);
     } else {
         atomic_store_explicit(&slot->state, SONDE__SLOT_ENDED, memory_order_release);
     }
-    if (SONDE__UNLIKELY(extents[0]))
-        give_extents(extents);
+}
+
+/* Extents go back last, from a copy: a new span may be in the slot as soon as its state says so. */
+static SONDE__COLD void set_done_and_give(struct sonde__thread *thread, struct sonde__slot *slot, uint32_t number,
+                                          bool own) {
+    uint16_t extents[SONDE__SLOT_EXTENTS];
+    memcpy(extents, slot->extents, sizeof extents);
+    set_done(thread, slot, number, own);
+    for (uint32_t i = 0; i < SONDE__SLOT_EXTENTS && extents[i]; i++)
+        sonde__extent_give(extents[i] - 1);
+}
+
+/* The span is reported, or counted as dropped. With the slot taken. */
+static inline void release(struct sonde__thread *thread, struct sonde__slot *slot, uint32_t number, bool own) {
+    if (SONDE__UNLIKELY(slot->extents[0]))
+        set_done_and_give(thread, slot, number, own);
+    else
+        set_done(thread, slot, number, own);
 }
 
 /* No slot is free: takes back those that others ended, and ends those whose end could not get in. */
-static __attribute__((noinline, cold)) void reclaim(struct sonde__thread *thread) {
+static SONDE__COLD void reclaim(struct sonde__thread *thread) {
     for (uint32_t i = 0; i < SONDE__SLOTS; i++) {
         struct sonde__slot *slot = &thread->slots[i];
         uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
@@ -139,7 +131,7 @@ static __attribute__((noinline, cold)) void reclaim(struct sonde__thread *thread
                    atomic_load_explicit(&slot->end_wanted, memory_order_acquire) == slot->generation &&
                    !atomic_exchange_explicit(&slot->spin, 1, memory_order_acquire)) {
             if (atomic_load_explicit(&slot->state, memory_order_relaxed) == SONDE__SLOT_OPEN) {
-                (void)commit(thread, slot, slot->end_wanted_ns);
+                commit(thread, slot, slot->end_wanted_ns);
                 release(thread, slot, i, true);
             }
             atomic_store_explicit(&slot->spin, 0, memory_order_release);
@@ -164,14 +156,13 @@ static inline struct sonde__slot *take_free(struct sonde__thread *thread, uint32
     return &thread->slots[i];
 }
 
-/* The rare parts of a start: tracestate, a name that is long or not ASCII, links. The slot is not open yet. */
+/* The rare parts of a start: tracestate, a name that is long or not ASCII. The slot is not open yet. */
 static __attribute__((noinline)) void write_rest(struct sonde__thread *thread, struct sonde__slot *slot,
-                                                 const struct birth *birth, struct sonde_key name) {
+                                                 struct sonde_string tracestate, struct sonde_key name) {
     struct sonde__writer writer;
-    if (birth->tracestate_length) {
+    if (tracestate.size) {
         sonde__writer_init(&writer, thread->scratch, SONDE_SPAN_SIZE_MAX);
-        sonde__write_string(&writer, SONDE__TAG_TRACESTATE >> 3, thread->tracestates + birth->tracestate_at,
-                            birth->tracestate_length, SIZE_MAX);
+        sonde__write_string(&writer, SONDE__TAG_TRACESTATE >> 3, tracestate.data, tracestate.size, SIZE_MAX);
         (void)sonde__slot_append(slot, writer.start, (uint32_t)sonde__writer_size(&writer)); /* fits: the first field */
     }
     slot->name_offset = (uint16_t)sonde__slot_length(slot);
@@ -193,8 +184,9 @@ static inline void write_name(struct sonde__thread *thread, struct sonde__slot *
             return;
         }
     }
+    struct sonde_string tracestate = {thread->tracestates + birth->tracestate_at, birth->tracestate_length};
     atomic_store_explicit(&slot->length, at, memory_order_relaxed);
-    write_rest(thread, slot, birth, name);
+    write_rest(thread, slot, tracestate, name);
 }
 
 /* Fills a free slot and opens it. */
@@ -213,7 +205,10 @@ static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *s
     sonde__store64(body + SONDE__BODY_PARENT, birth->parent_id);
     atomic_store_explicit(&slot->commit_position, 0, memory_order_relaxed);
     slot->key_bits[0] = slot->key_bits[1] = 0;
-    atomic_store_explicit(&slot->generation, ++thread->generation, memory_order_relaxed);
+    uint32_t generation = ++thread->generation;
+    if (SONDE__UNLIKELY(!generation)) /* 0 is that of an ended span */
+        generation = ++thread->generation;
+    atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
     __atomic_store_n(&slot->one_thread, options->one_thread, __ATOMIC_RELAXED);
     slot->status = slot->flags = 0;
     slot->scope = (uint16_t)(options->scope < SONDE_SCOPES_MAX ? options->scope : 0);
@@ -235,20 +230,11 @@ static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *s
 /* ---- start ---- */
 
 /* The library is off or refuses: the context of the parent goes on. */
-static __attribute__((noinline, cold)) void start_refused(struct sonde_span *span,
-                                                          const struct sonde_span_options *options) {
+static SONDE__COLD void start_refused(struct sonde_span *span, const struct sonde_span_options *options) {
     memset(span, 0, sizeof *span);
     if (options && options->parent)
         span->context = options->parent->span;
     sonde__drop_refused(SONDE_SIGNAL_TRACES);
-}
-
-/* Options of a caller built against another version: what it does not know is default. */
-static __attribute__((noinline, cold)) const struct sonde_span_options *
-options_copy(struct sonde_span_options *copy, const struct sonde_span_options *options) {
-    *copy = default_options;
-    memcpy(copy, options, options->size);
-    return copy;
 }
 
 static inline void push(struct sonde__thread *thread, struct sonde_span *span, const struct birth *birth,
@@ -266,19 +252,8 @@ static inline void push(struct sonde__thread *thread, struct sonde_span *span, c
     span->token = sonde__context_push(thread, entry);
 }
 
-void sonde_span_start(struct sonde_span *ret_span, struct sonde_key name, const struct sonde_span_options *options) {
-    struct sonde_span_options copy;
-    struct birth birth;
-    struct sonde__thread *thread = sonde__thread_enter();
-    if (SONDE__UNLIKELY(!thread)) {
-        start_refused(ret_span, options);
-        return;
-    }
-    if (!options)
-        options = &default_options;
-    else if (SONDE__UNLIKELY(options->size < sizeof *options))
-        options = options_copy(&copy, options);
-    inherit(thread, options, &birth);
+static inline void begin(struct sonde__thread *thread, struct sonde_span *ret_span, struct sonde_key name,
+                         const struct sonde_span_options *options, struct birth birth) {
     uint64_t span_id = draw_span_id(thread);
     memcpy(ret_span->context.trace_id, birth.trace_id, 16);
     memcpy(ret_span->context.span_id, &span_id, 8);
@@ -294,14 +269,45 @@ void sonde_span_start(struct sonde_span *ret_span, struct sonde_key name, const 
             ret_span->generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
         }
     }
-    if (!options->not_current)
+    if (SONDE__LIKELY(!options->not_current))
         push(thread, ret_span, &birth, span_id);
+}
+
+static __attribute__((noinline)) void begin_resolved(struct sonde__thread *thread, struct sonde_span *ret_span,
+                                                     struct sonde_key name, const struct sonde_span_options *options) {
+    struct sonde_span_options copy = default_options;
+    struct birth birth;
+    if (options->size < sizeof copy) { /* a caller built against another version: what it does not know is default */
+        memcpy(&copy, options, options->size);
+        options = &copy;
+    }
+    resolve(thread, options, &birth);
+    begin(thread, ret_span, name, options, birth);
+}
+
+SONDE__HOT void sonde_span_start(struct sonde_span *ret_span, struct sonde_key name,
+                                 const struct sonde_span_options *options) {
+    struct sonde__thread *thread = sonde__thread_enter();
+    if (SONDE__UNLIKELY(!thread)) {
+        start_refused(ret_span, options);
+        return;
+    }
+    if (!options)
+        options = &default_options;
+    const struct sonde__stack_entry *top = &thread->stack[thread->depth];
+    if (SONDE__LIKELY(options->size >= sizeof *options && !options->parent && top->span_id && !top->tracestate_length &&
+                      sonde__settings.sampler_parent_based)) {
+        struct birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->flags, top->tracestate_at, 0};
+        begin(thread, ret_span, name, options, birth);
+    } else {
+        begin_resolved(thread, ret_span, name, options);
+    }
     sonde__thread_leave(thread);
 }
 
 /* ---- end ---- */
 
-static __attribute__((noinline, cold)) uint32_t write_dropped(const struct sonde__slot *slot, uint8_t tail[TAIL_SIZE]) {
+static uint32_t write_dropped(const struct sonde__slot *slot, uint8_t tail[TAIL_SIZE]) {
     struct sonde__writer writer;
     sonde__writer_init(&writer, tail, TAIL_SIZE);
     if (slot->attributes_dropped)
@@ -313,32 +319,48 @@ static __attribute__((noinline, cold)) uint32_t write_dropped(const struct sonde
     return (uint32_t)sonde__writer_size(&writer);
 }
 
-/* Copies the span to the ring and publishes it. False: dropped, and counted. With the slot taken. */
-static inline bool commit(struct sonde__thread *thread, struct sonde__slot *slot, uint64_t end_unix_ns) {
-    uint8_t tail[TAIL_SIZE];
-    uint32_t length = sonde__slot_length(slot), tail_size = 0;
-    if (SONDE__UNLIKELY(slot->attributes_dropped | slot->events_dropped | slot->links_dropped))
-        tail_size = write_dropped(slot, tail);
-    if (SONDE__UNLIKELY(!thread->region)) {
-        sonde__drop(thread, SONDE_SIGNAL_TRACES, SONDE_DROP_NO_MEMORY);
-        return false;
-    }
-    uint8_t *to = sonde__ring_reserve(thread, length + tail_size);
-    if (SONDE__UNLIKELY(!to)) {
-        sonde__drop(thread, SONDE_SIGNAL_TRACES, SONDE_DROP_RING_FULL);
-        return false;
-    }
-    if (SONDE__LIKELY(length <= SONDE__SLOT_BODY))
-        sonde__copy_over64(to, slot->body, length);
-    else
-        sonde__slot_read(slot, 0, to, length);
+/* Publishes what was copied to `to`. */
+static inline void publish(struct sonde__thread *thread, struct sonde__slot *slot, uint8_t *to, uint32_t size,
+                           uint64_t end_unix_ns) {
     sonde__store64(to + SONDE__BODY_END, end_unix_ns);
-    if (SONDE__UNLIKELY(tail_size))
-        memcpy(to + length, tail, tail_size);
     slot->commit_region = thread->region_number;
-    sonde__ring_commit(thread, length + tail_size, SONDE__RECORD_SPAN, slot->scope,
+    sonde__ring_commit(thread, size, SONDE__RECORD_SPAN, slot->scope,
                        slot->status == SONDE_STATUS_ERROR ? SONDE__RECORD_FLAG_ERROR : 0, &slot->commit_position);
-    return true;
+}
+
+static SONDE__COLD void count_lost(struct sonde__thread *thread) {
+    sonde__drop(thread, SONDE_SIGNAL_TRACES, thread->region ? SONDE_DROP_RING_FULL : SONDE_DROP_NO_MEMORY);
+}
+
+/* A span that has extents or lost something. */
+static SONDE__COLD void commit_large(struct sonde__thread *thread, struct sonde__slot *slot, uint64_t end_unix_ns) {
+    uint8_t tail[TAIL_SIZE];
+    uint32_t length = sonde__slot_length(slot), tail_size = write_dropped(slot, tail);
+    uint8_t *to = thread->region ? sonde__ring_reserve(thread, length + tail_size) : NULL;
+    if (!to) {
+        count_lost(thread);
+        return;
+    }
+    sonde__slot_read(slot, 0, to, length);
+    memcpy(to + length, tail, tail_size);
+    publish(thread, slot, to, length + tail_size, end_unix_ns);
+}
+
+/* Copies the span to the ring and publishes it; or counts it as dropped. With the slot taken. */
+static inline void commit(struct sonde__thread *thread, struct sonde__slot *slot, uint64_t end_unix_ns) {
+    uint32_t length = sonde__slot_length(slot);
+    if (SONDE__UNLIKELY(length > SONDE__SLOT_BODY ||
+                        (slot->attributes_dropped | slot->events_dropped | slot->links_dropped))) {
+        commit_large(thread, slot, end_unix_ns);
+        return;
+    }
+    uint8_t *to = SONDE__LIKELY(thread->region != NULL) ? sonde__ring_reserve(thread, length) : NULL;
+    if (SONDE__UNLIKELY(!to)) {
+        count_lost(thread);
+        return;
+    }
+    sonde__copy_over64(to, slot->body, length);
+    publish(thread, slot, to, length, end_unix_ns);
 }
 
 /* End time by duration, so that it never lies before the start; by the wall clock for a start of the caller's. */
@@ -351,15 +373,14 @@ static inline uint64_t end_time(const struct sonde__slot *slot, uint64_t end_tic
 }
 
 /* The spin bit was not to be had: somebody was put to sleep holding it. The owner ends the span when it needs slots. */
-static __attribute__((noinline, cold)) void want_end(struct sonde__slot *slot, const struct sonde_span *span,
-                                                     uint64_t end_unix_ns) {
+static SONDE__COLD void want_end(struct sonde__slot *slot, const struct sonde_span *span, uint64_t end_unix_ns) {
     uint64_t ticks;
     atomic_store_explicit(&slot->end_wanted_ns, end_unix_ns ? end_unix_ns : sonde__clock_now(&ticks),
                           memory_order_relaxed);
     atomic_store_explicit(&slot->end_wanted, span->generation, memory_order_release);
 }
 
-void sonde_span_end_at(struct sonde_span *span, uint64_t end_unix_ns) {
+static inline void end(struct sonde_span *span, uint64_t end_unix_ns) {
     struct sonde__edit edit;
     bool busy;
     uint32_t slot_number = span->slot;
@@ -373,7 +394,7 @@ void sonde_span_end_at(struct sonde_span *span, uint64_t end_unix_ns) {
     if (SONDE__LIKELY(slot_number) && SONDE__LIKELY(sonde__slot_take(&edit, span, &busy))) {
         struct sonde__slot *slot = edit.slot;
         bool own = (slot_number - 1) / SONDE__SLOTS == thread->region_number && thread->region;
-        (void)commit(thread, slot, SONDE__LIKELY(!end_unix_ns) ? end_time(slot, end_ticks) : end_unix_ns);
+        commit(thread, slot, SONDE__LIKELY(!end_unix_ns) ? end_time(slot, end_ticks) : end_unix_ns);
         release(thread, slot, slot_number - 1, own);
         if (edit.locked)
             atomic_store_explicit(&slot->spin, 0, memory_order_release);
@@ -384,8 +405,12 @@ void sonde_span_end_at(struct sonde_span *span, uint64_t end_unix_ns) {
     sonde__thread_leave(thread);
 }
 
-void sonde_span_end(struct sonde_span *span) {
-    sonde_span_end_at(span, 0);
+SONDE__HOT void sonde_span_end(struct sonde_span *span) {
+    end(span, 0);
+}
+
+void sonde_span_end_at(struct sonde_span *span, uint64_t end_unix_ns) {
+    end(span, end_unix_ns);
 }
 
 /* ---- looking at a span ---- */

@@ -75,27 +75,34 @@ static inline void sonde__copy_over64(uint8_t *to, const uint8_t *from, size_t s
 }
 #endif
 
-/** Copies exactly (reads and writes nothing past size). Returns non-zero when a byte is not ASCII. */
-static inline uint64_t sonde__copy_ascii(uint8_t *to, const uint8_t *from, size_t size) {
-    uint64_t seen = 0;
+/** Copies less than 16 bytes exactly. Non-zero when a byte is not ASCII. */
+static inline uint64_t sonde__copy_ascii_short(uint8_t *to, const uint8_t *from, size_t size) {
     if (size >= 8) {
-        uint64_t last = sonde__load64(from + size - 8);
-        for (size_t i = 0; i + 8 <= size; i += 8) {
-            uint64_t block = sonde__load64(from + i);
-            sonde__store64(to + i, block);
-            seen |= block;
-        }
-        sonde__store64(to + size - 8, last);
-        seen |= last;
-    } else if (size >= 4) {
+        uint64_t first = sonde__load64(from), last = sonde__load64(from + size - 8);
+        sonde__store64(to, first), sonde__store64(to + size - 8, last);
+        return (first | last) & SONDE__HIGH_BITS;
+    }
+    if (size >= 4) {
         uint32_t first = sonde__load32(from), last = sonde__load32(from + size - 4);
         sonde__store32(to, first), sonde__store32(to + size - 4, last);
-        seen = first | last;
-    } else {
-        for (size_t i = 0; i < size; i++)
-            seen |= to[i] = from[i];
+        return (first | last) & 0x80808080u;
     }
-    return seen & SONDE__HIGH_BITS;
+    uint8_t seen = 0;
+    if (size) { /* 1..3 */
+        seen = from[0] | from[size / 2] | from[size - 1];
+        to[0] = from[0], to[size / 2] = from[size / 2], to[size - 1] = from[size - 1];
+    }
+    return seen & 0x80u;
+}
+/** Copies exactly (reads and writes nothing past size). Returns non-zero when a byte is not ASCII. */
+static inline uint64_t sonde__copy_ascii(uint8_t *to, const uint8_t *from, size_t size) {
+    if (size < 16)
+        return sonde__copy_ascii_short(to, from, size);
+    size_t body = (size - 1) & ~(size_t)15; /* whole blocks before the last 16 bytes, which may overlap them */
+    int seen = 0;
+    for (size_t i = 0; i < body; i += 16)
+        seen |= sonde__copy_over16(to + i, from + i, 16);
+    return (uint64_t)(seen | sonde__copy_over16(to + size - 16, from + size - 16, 16));
 }
 
 /** Copies a key's or name's bytes; may write up to 16 bytes past them. Non-zero when a byte is not ASCII. */
@@ -118,19 +125,28 @@ static inline unsigned sonde__put_varint_long(uint8_t *to, uint64_t value) {
     to[length++] = (uint8_t)value;
     return length;
 }
-/** Writes a varint; may write 8 bytes whatever its length (10 at most). Returns its length. Spreads 7-bit groups over
- *  bytes in three steps, so it needs neither a loop nor BMI2. */
-static inline unsigned sonde__put_varint(uint8_t *to, uint64_t value) {
+/** The same below 2^56: 7-bit groups are spread over bytes in three steps, with neither a loop nor BMI2. Writes 8 bytes
+ *  whatever the length. */
+static inline unsigned sonde__put_varint_wide(uint8_t *to, uint64_t value) {
     unsigned length = sonde__varint_length(value);
-    if (__builtin_expect(length > 8, 0))
-        return sonde__put_varint_long(to, value);
     uint64_t x = value;
     x = (x & 0x000000000FFFFFFFu) | ((x & 0x00FFFFFFF0000000u) << 4);
     x = (x & 0x00003FFF00003FFFu) | ((x & 0x0FFFC0000FFFC000u) << 2);
     x = (x & 0x007F007F007F007Fu) | ((x & 0x3F803F803F803F80u) << 1);
-    x |= SONDE__HIGH_BITS & (((uint64_t)1 << (8 * (length - 1))) - 1);
-    sonde__store64(to, x);
+    sonde__store64(to, x | (SONDE__HIGH_BITS & (((uint64_t)1 << (8 * (length - 1))) - 1)));
     return length;
+}
+/** Writes a varint; may write 8 bytes whatever its length (10 at most). Returns its length. */
+static inline unsigned sonde__put_varint(uint8_t *to, uint64_t value) {
+    if (__builtin_expect(value < (1u << 28), 1)) {
+        unsigned length = sonde__varint_length(value);
+        uint32_t x = (uint32_t)value;
+        x = (x & 0x00003FFFu) | ((x & 0x0FFFC000u) << 2);
+        x = (x & 0x007F007Fu) | ((x & 0x3F803F80u) << 1);
+        sonde__store32(to, x | (0x80808080u & ((1u << (8 * (length - 1))) - 1)));
+        return length;
+    }
+    return value >> 56 ? sonde__put_varint_long(to, value) : sonde__put_varint_wide(to, value);
 }
 
 #endif
