@@ -85,12 +85,12 @@ static long long sum_of(const json_t *object) {
 static void write_services(const json_t *status, FILE *out) {
     size_t i;
     json_t *one;
-    fprintf(out, "services:%s\n", json_array_size(json_object_get(status, "services")) ? "" : " none connected");
+    fprintf(out, "services:%s\n", json_array_size(json_object_get(status, "services")) ? "" : " none seen");
     json_array_foreach(json_object_get(status, "services"), i, one) {
         fputs("  ", out);
         put_text(out, string_at(one, "name"));
-        fprintf(out, ": %lld processes, %lld spans, %lld logs, %lld dropped\n", number_at(one, "peers"),
-                number_at(one, "traces"), number_at(one, "logs"), number_at(one, "dropped"));
+        fprintf(out, ": %lld processes, %lld ended, %lld spans, %lld logs, %lld dropped\n", number_at(one, "peers"),
+                number_at(one, "gone"), number_at(one, "traces"), number_at(one, "logs"), number_at(one, "dropped"));
     }
 }
 

@@ -19,6 +19,27 @@ static void on_appended(void *user, enum sonde_signal signal) {
     sonde__outlets_wake(user, 1u << signal);
 }
 
+static void on_peer_gone(void *user, const struct sonde_peer_view *peer) {
+    struct sonde_daemon *daemon = user;
+    const char *name = peer->service_name[0] ? peer->service_name : "unknown_service";
+    size_t i = 0;
+    while (i < daemon->seen_count && strcmp(daemon->seen[i].name, name) != 0)
+        i++;
+    if (i == SONDE__SEEN_MAX - 1)
+        name = "(others)";
+    if (i == SONDE__SEEN_MAX)
+        i--;
+    struct sonde__seen *seen = &daemon->seen[i];
+    if (i == daemon->seen_count) {
+        (void)snprintf(seen->name, sizeof seen->name, "%s", name);
+        daemon->seen_count++;
+    }
+    for (unsigned s = 0; s < SONDE_SIGNAL_COUNT; s++)
+        seen->records[s] += peer->records[s];
+    seen->dropped += peer->dropped;
+    seen->gone++;
+}
+
 static void on_metrics_interval(void *user) {
     struct sonde_daemon *daemon = user;
     const struct sonde_time *time = &daemon->seams->time;
@@ -86,7 +107,9 @@ static int open_inlets(struct sonde_daemon *daemon) {
                                            .queue = daemon->queue,
                                            .ledger = &daemon->ledger,
                                            .series = daemon->series,
-                                           .socket_path = daemon->socket_path};
+                                           .socket_path = daemon->socket_path,
+                                           .peer_gone = on_peer_gone,
+                                           .peer_gone_user = daemon};
     for (size_t i = 0; i < daemon->config->counts[SONDE_CONFIG_RECEIVERS]; i++) {
         const struct sonde_config_instance *instance = &daemon->config->instances[SONDE_CONFIG_RECEIVERS][i];
         struct sonde__inlet inlet = {.name = instance->name, .ops = instance->kind.ops};

@@ -43,6 +43,13 @@ struct sonde__probe {
     struct sonde_series_source *source;
 };
 
+/** What services were there, beyond the life of their processes. The last row takes all that have no room. */
+#define SONDE__SEEN_MAX 128u
+struct sonde__seen {
+    char name[128];
+    uint64_t records[SONDE_SIGNAL_COUNT], dropped, gone; /* of processes that are gone, and how many those are */
+};
+
 enum sonde__daemon_state { SONDE__DAEMON_STARTING = 0, SONDE__DAEMON_RUNNING, SONDE__DAEMON_STOPPING };
 
 struct sonde_daemon {
@@ -62,6 +69,8 @@ struct sonde_daemon {
     struct sonde__inlet inlets[SONDE_CONFIG_INSTANCES_MAX];
     struct sonde__probe probes[SONDE_CONFIG_INSTANCES_MAX];
     size_t outlet_count, inlet_count, probe_count;
+    struct sonde__seen seen[SONDE__SEEN_MAX];
+    size_t seen_count;
     uint32_t export_signals; /* of all exporters */
     int signal_fd;
     struct sonde_watch *signal_watch;

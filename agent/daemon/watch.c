@@ -29,7 +29,8 @@ static void tick(void *user) {
     char text[200];
     (void)snprintf(text, sizeof text, "%sSTATUS=%s, %" PRIu64 " KiB queued for %zu exporters",
                    daemon->notify.watchdog_ns && moves(daemon, now_ns) ? "WATCHDOG=1\n" : "",
-                   daemon->state == SONDE__DAEMON_STOPPING ? "Stopping" : "Running", queued >> 10, daemon->outlet_count);
+                   daemon->state == SONDE__DAEMON_STOPPING ? "Stopping" : "Running", queued >> 10,
+                   daemon->outlet_count);
     sonde__notify_send(&daemon->notify, text);
     if (daemon->notify.watchdog_ns && daemon->notify.watchdog_ns / 2 < next_ns)
         next_ns = daemon->notify.watchdog_ns / 2;

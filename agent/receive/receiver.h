@@ -9,16 +9,6 @@
 #include "agent/queue/queue.h"
 #include "agent/series/series.h"
 
-struct sonde_receiver_env {
-    struct sonde_loop *loop;
-    const struct sonde_seams *seams;
-    struct sonde_queue *queue;
-    struct sonde_ledger *ledger;
-    struct sonde_series_store *series;
-    const char *socket_path; /* where services connect (agent.socket); the agent holds the lock beside it and has made the
-                                directory, so that a file left there is nobody's and is to be unlinked before bind() */
-};
-
 /** One peer, for the page and `sonde status`. */
 struct sonde_peer_view {
     char service_name[128];
@@ -28,6 +18,19 @@ struct sonde_peer_view {
     uint64_t dropped, violations;
     uint32_t threads;                     /* regions in use */
     uint64_t ring_bytes, ring_bytes_max;  /* fullest ring: held now, and its size */
+};
+
+struct sonde_receiver_env {
+    struct sonde_loop *loop;
+    const struct sonde_seams *seams;
+    struct sonde_queue *queue;
+    struct sonde_ledger *ledger;
+    struct sonde_series_store *series;
+    const char *socket_path; /* where services connect (agent.socket); the agent holds the lock beside it and has made the
+                                directory, so that a file left there is nobody's and is to be unlinked before bind() */
+    /** Tells of a peer that is gone for good, with its last figures. May be NULL. */
+    void (*peer_gone)(void *user, const struct sonde_peer_view *peer);
+    void *peer_gone_user;
 };
 
 struct sonde_receiver_ops {

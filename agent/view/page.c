@@ -107,7 +107,8 @@ static void cell_drops(FILE *out, const json_t *dropped) {
 }
 
 static void services(const json_t *status, FILE *out) {
-    static const char *const columns[] = {"service", "#processes", "#traces", "#logs", "#metrics", "#dropped", NULL};
+    static const char *const columns[] = {"service", "#processes", "#ended",   "#traces",
+                                          "#logs",   "#metrics",   "#dropped", NULL};
     const json_t *list = json_object_get(status, "services"), *one;
     size_t i;
     head(out, "Services", columns);
@@ -115,12 +116,13 @@ static void services(const json_t *status, FILE *out) {
         fputs("<tr>", out);
         cell(out, string_at(one, "name"));
         cell_number(out, number_at(one, "peers"));
+        cell_number(out, number_at(one, "gone"));
         for (size_t s = 0; s < SIGNALS; s++)
             cell_number(out, number_at(one, signals[s]));
         cell_number(out, number_at(one, "dropped"));
         fputs("</tr>\n", out);
     }
-    none(out, list, 6, "No service is connected. Link libsonde, or set SONDE_AGENT_SOCKET for a socket elsewhere.");
+    none(out, list, 7, "No service was seen yet. Link libsonde, or set SONDE_AGENT_SOCKET for a socket elsewhere.");
     foot(out);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* {"version","pid","uptime_seconds","state","listen","socket","healthy","problems":[text],
  *  "signals":{SIGNAL:{"received","appended","dropped":{REASON:n}}},
- *  "services":[{"name","peers","dropped",SIGNAL:n}],
+ *  "services":[{"name","peers","gone","dropped",SIGNAL:n}], those seen since the start; peers are there, gone were
  *  "peers":[{"service","pid","uid","connected","alive","threads","ring_bytes","ring_bytes_max","dropped","violations",SIGNAL:n}],
  *  "exporters":[{"name","endpoint","failing","last_success_unix_ns","last_error_unix_ns","last_error","requests",
  *                "request_errors","retries","bytes_sent","bytes_uncompressed","requests_in_flight",
@@ -96,12 +96,26 @@ static void add_peer(void *user, const struct sonde_peer_view *peer) {
     put(one, "dropped", peer->dropped);
     put(one, "violations", peer->violations);
     add_to(service, "peers", 1);
+    add_to(service, "gone", 0);
     add_to(service, "dropped", peer->dropped);
     for (unsigned s = 0; s < SONDE_SIGNAL_COUNT; s++) {
         put(one, signals[s], peer->records[s]);
         add_to(service, signals[s], peer->records[s]);
     }
     (void)json_array_append_new(lists->peers, one);
+}
+
+static void add_seen(const struct sonde_daemon *daemon, json_t *services) {
+    for (size_t i = 0; i < daemon->seen_count; i++) {
+        const struct sonde__seen *seen = &daemon->seen[i];
+        json_t *name = text_of(seen->name), *service = service_named(services, json_string_value(name));
+        json_decref(name);
+        add_to(service, "peers", 0);
+        add_to(service, "gone", seen->gone);
+        add_to(service, "dropped", seen->dropped);
+        for (unsigned s = 0; s < SONDE_SIGNAL_COUNT; s++)
+            add_to(service, signals[s], seen->records[s]);
+    }
 }
 
 static json_t *accounts_json(const struct sonde_daemon *daemon, const struct sonde__outlet *outlet) {
@@ -194,6 +208,7 @@ json_t *sonde__status_json(struct sonde_daemon *daemon) {
     struct peer_lists lists = {json_array(), json_array()};
     put_agent(status, daemon);
     (void)json_object_set_new(status, "signals", signals_json(&daemon->ledger));
+    add_seen(daemon, lists.services);
     visit_peers(daemon, add_peer, &lists);
     for (size_t i = 0; i < daemon->outlet_count; i++)
         (void)json_array_append_new(exporters, exporter_json(daemon, &daemon->outlets[i], problems));
