@@ -9,66 +9,31 @@
  * 20 with 32 buckets. When they would have to be coarser than scale 3 it moves to 160, which is what the specification
  * asks for; one whose values lie close together never needs them.
  * Source: OpenTelemetry specification, metrics/data-model.md#exponentialhistogram. */
-#include "instrumentation/metric/histogram.h"
-#include "instrumentation/ring/thread.h"
+#include "instrumentation/metric/histogram_fast.h"
 #include <math.h>
 
-#define TABLE_SCALE   8
-#define TABLE_BOUNDS  (1u << TABLE_SCALE)
-#define MANTISSA_BITS 52
-#define MANTISSA_MASK ((UINT64_C(1) << MANTISSA_BITS) - 1)
-#define EXPONENT_BIAS 1023
-/* Bits of the smallest normal double, and how many bit patterns there are from it to the largest finite one. */
-#define NORMAL_MIN    (UINT64_C(1) << MANTISSA_BITS)
-#define NORMAL_RANGE  (UINT64_C(0x7FE) << MANTISSA_BITS)
-
-static uint64_t bound_mantissas[TABLE_BOUNDS + 2];
-static uint16_t first_bounds[2 * TABLE_BOUNDS];
-
-static inline uint64_t bits_of(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-static inline double double_of(uint64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-static inline uint64_t load(_Atomic uint64_t *word) {
-    return atomic_load_explicit(word, memory_order_relaxed);
-}
-/* Relaxed: one writer; the reader needs words, not an order between them. */
-static inline void store(_Atomic uint64_t *word, uint64_t value) {
-    atomic_store_explicit(word, value, memory_order_relaxed);
-}
+uint64_t sonde__bound_mantissas[TABLE_BOUNDS + 2];
+uint16_t sonde__first_bounds[2 * TABLE_BOUNDS];
 
 void sonde__histogram_tables_init(void) {
     for (uint32_t i = 0; i < TABLE_BOUNDS; i++) {
         long double bound = exp2l((long double)i / TABLE_BOUNDS);
         /* Truncation: the boundaries but the first are irrational, so the double below one tells both sides apart. */
-        bound_mantissas[i] = (uint64_t)ldexpl(bound - 1.0L, MANTISSA_BITS);
+        sonde__bound_mantissas[i] = (uint64_t)ldexpl(bound - 1.0L, MANTISSA_BITS);
     }
-    bound_mantissas[TABLE_BOUNDS] = bound_mantissas[TABLE_BOUNDS + 1] = MANTISSA_MASK + 1;
+    sonde__bound_mantissas[TABLE_BOUNDS] = sonde__bound_mantissas[TABLE_BOUNDS + 1] = MANTISSA_MASK + 1;
     uint32_t bound = 0;
     for (uint32_t i = 0; i < 2 * TABLE_BOUNDS; i++) {
         uint64_t mantissa = (uint64_t)i << (MANTISSA_BITS - TABLE_SCALE - 1);
-        while (bound_mantissas[bound + 1] < mantissa)
+        while (sonde__bound_mantissas[bound + 1] < mantissa)
             bound++;
-        first_bounds[i] = (uint16_t)bound;
+        sonde__first_bounds[i] = (uint16_t)bound;
     }
 }
 
-/* exact up to TABLE_SCALE; above, within 1e-15 of a boundary in log2. bits: a normal positive double. */
-static inline int32_t index_of(uint64_t bits, int32_t scale) {
+int32_t sonde__histogram_index_fine(uint64_t bits, int32_t scale) {
     int32_t exponent = (int32_t)(bits >> MANTISSA_BITS) - EXPONENT_BIAS;
     uint64_t mantissa = bits & MANTISSA_MASK;
-    if (SONDE__LIKELY(scale <= TABLE_SCALE)) {
-        int32_t bound = first_bounds[mantissa >> (MANTISSA_BITS - TABLE_SCALE - 1)];
-        bound += mantissa > bound_mantissas[bound + 1];
-        /* A value equal to a boundary (only powers of two can be) belongs to the bucket below. */
-        return (exponent * (1 << TABLE_SCALE) + bound - (mantissa <= bound_mantissas[bound])) >> (TABLE_SCALE - scale);
-    }
     if (!mantissa)
         return exponent * (1 << scale) - 1;
     double fraction = log2(double_of(mantissa | ((uint64_t)EXPONENT_BIAS << MANTISSA_BITS)));
@@ -95,9 +60,6 @@ static uint32_t arena_take(const struct sonde__arena *arena, uint64_t size) {
     return (uint32_t)(at / SONDE__ARENA_UNIT) + 1;
 }
 
-static inline struct sonde__histogram_block *block_at(uint8_t *base, uint32_t unit) {
-    return (struct sonde__histogram_block *)(void *)(base + (size_t)unit * SONDE__ARENA_UNIT);
-}
 static inline uint32_t block_size(uint32_t capacity) {
     return SONDE__ARENA_UNIT + (capacity * 8u + SONDE__ARENA_UNIT - 1u) / SONDE__ARENA_UNIT * SONDE__ARENA_UNIT;
 }
@@ -123,27 +85,6 @@ uint32_t sonde__histogram_create(const struct sonde__arena *arena, uint32_t seri
     store(&histogram->max, bits_of(-(double)INFINITY));
     store(&histogram->active, place);
     return place;
-}
-
-static inline void add_to(struct sonde__histogram *histogram, _Atomic uint64_t *bucket, double value) {
-    store(bucket, load(bucket) + 1);
-    store(&histogram->sum, bits_of(double_of(load(&histogram->sum)) + value));
-    if (SONDE__UNLIKELY(value < double_of(load(&histogram->min))))
-        store(&histogram->min, bits_of(value));
-    if (SONDE__UNLIKELY(value > double_of(load(&histogram->max))))
-        store(&histogram->max, bits_of(value));
-}
-
-bool sonde__histogram_record_fast(uint8_t *base, struct sonde__histogram *histogram, double value) {
-    uint64_t bits = bits_of(value);
-    if (SONDE__UNLIKELY(bits - NORMAL_MIN >= NORMAL_RANGE))
-        return false;
-    struct sonde__histogram_block *block = block_at(base, (uint32_t)load(&histogram->active));
-    uint32_t bucket = (uint32_t)index_of(bits, block->scale) - (uint32_t)block->offset;
-    if (SONDE__UNLIKELY(bucket >= block->capacity))
-        return false;
-    add_to(histogram, &block->buckets[bucket], value);
-    return true;
 }
 
 /* Buckets in use, as indices at the block's scale; false when all are empty. */

@@ -23,11 +23,8 @@ int32_t sonde__histogram_index(double value, int32_t scale);
  *  Returns its offset / 64 + 1, or 0 when the arena is full. Lock-free; no one else sees it yet. */
 uint32_t sonde__histogram_create(const struct sonde__arena *arena, uint32_t series, uint32_t bound_count, double first);
 
-/** Records a value into an exponential histogram, when it is > 0, normal, and its bucket exists.
- *  Returns false when nothing was done: sonde__histogram_record_slow() then. */
-bool sonde__histogram_record_fast(uint8_t *base, struct sonde__histogram *histogram, double value);
-
-/** The same for every finite value >= 0: zeros, subnormals, and values that need a rescale or larger blocks. */
+/** Records any finite value >= 0 into an exponential histogram: zeros, subnormals, and values that need a rescale or
+ *  larger blocks. The rest has a faster way: histogram_fast.h. */
 void sonde__histogram_record_slow(const struct sonde__arena *arena, struct sonde__histogram *histogram, double value);
 
 /** Records into explicit buckets; bounds ascending, histogram->bound_count of them, borrowed. */

@@ -8,7 +8,7 @@
  *
  * A set given per call is made canonical on the stack and looked up; see table.c. */
 #include "instrumentation/metric/attributes.h"
-#include "instrumentation/metric/histogram.h"
+#include "instrumentation/metric/histogram_fast.h"
 #include "instrumentation/metric/table.h"
 #include "instrumentation/ring/thread.h"
 #include <math.h>
@@ -17,17 +17,6 @@
 
 /* As for spans: past this a measurement is dropped and counted rather than waited for. */
 #define SPIN_MAX 1000
-
-static inline uint64_t bits_of(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-static inline double double_of(uint64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 static void dropped(void) {
     struct sonde__process *process = sonde__process_get();
@@ -42,12 +31,17 @@ static struct sonde__shared_cell *shared_cell(uint32_t series) {
     return (struct sonde__shared_cell *)(void *)((uint8_t *)process + SONDE__SHARED_CELLS_AT) + series;
 }
 
-/* Is it a kind the measurement is for? What does not fit is dropped and counted, but for the no-op series. */
-static bool kind_is(uint32_t series, enum sonde__cell_kind a, enum sonde__cell_kind b) {
-    enum sonde__cell_kind kind = sonde__cell_kind(series);
-    if (kind && (kind == a || kind == b))
+/* The series' number of a handle of this kind; large when it is of another. */
+static inline uint32_t number_of(struct sonde_series series, enum sonde__cell_kind kind) {
+    return series.index - sonde__handle_make(kind, 0);
+}
+
+/* Is the handle of one of the kinds the measurement is for? What does not fit is dropped and counted, but for no-ops.
+ */
+static bool kind_is(struct sonde_series series, enum sonde__cell_kind a, enum sonde__cell_kind b) {
+    if (number_of(series, a) < SONDE_SERIES_MAX || number_of(series, b) < SONDE_SERIES_MAX)
         return true;
-    if (series)
+    if (series.index)
         dropped();
     return false;
 }
@@ -80,71 +74,95 @@ static inline void region_add_double(struct sonde__thread *thread, uint32_t seri
     atomic_store_explicit(cell, bits_of(sum), memory_order_relaxed);
 }
 
+/* One instruction where there is one, so that a signal handler that adds on this thread too comes before or after but
+ * never into the middle. */
+static inline void region_add_whole(struct sonde__thread *thread, uint32_t series, uint64_t value) {
+#if defined(__x86_64__)
+    __asm__ volatile("addq %1, (%0)" : : "r"(&thread->cells[series]), "r"(value) : "cc", "memory");
+#else
+    region_add_int64(thread, series, value);
+#endif
+}
+
 /* No region, wrong kind, bad value. */
-static __attribute__((noinline)) void add_int64_slow(struct sonde__thread *thread, uint32_t series, int64_t value,
-                                                     enum sonde__cell_kind kind) {
+static __attribute__((noinline)) void add_int64_slow(struct sonde__thread *thread, struct sonde_series series,
+                                                     int64_t value, enum sonde__cell_kind kind) {
     if (!kind_is(series, kind, kind))
         return;
     if (value < 0 && kind == SONDE__CELL_COUNTER_INT64)
         dropped();
     else if (thread->cells)
-        region_add_int64(thread, series, (uint64_t)value);
+        region_add_whole(thread, number_of(series, kind), (uint64_t)value);
     else
-        shared_add_int64(series, value);
+        shared_add_int64(number_of(series, kind), value);
 }
-static __attribute__((noinline)) void add_double_slow(struct sonde__thread *thread, uint32_t series, double value,
-                                                      enum sonde__cell_kind kind) {
+static __attribute__((noinline)) void add_double_slow(struct sonde__thread *thread, struct sonde_series series,
+                                                      double value, enum sonde__cell_kind kind) {
     if (!kind_is(series, kind, kind))
         return;
     if (!isfinite(value) || (value < 0 && kind == SONDE__CELL_COUNTER_DOUBLE))
         dropped();
     else if (thread->cells)
-        region_add_double(thread, series, value);
+        region_add_double(thread, number_of(series, kind), value);
     else
-        shared_add_double(series, value);
+        shared_add_double(number_of(series, kind), value);
+}
+
+static __attribute__((noinline)) void add_int64(struct sonde_series series, int64_t value, enum sonde__cell_kind kind) {
+    struct sonde__thread *thread = sonde__thread_enter();
+    if (!thread)
+        return;
+    add_int64_slow(thread, series, value, kind);
+    sonde__thread_leave(thread);
+}
+
+/* What sonde__thread_enter() checks, without entering: where adding is one instruction it needs no mark that keeps
+ * signal handlers out, and may be done by one. */
+static inline bool may_add(const struct sonde__thread *thread) {
+#if defined(__x86_64__)
+    return SONDE__LIKELY(thread && __atomic_load_n(&thread->ready, __ATOMIC_RELAXED) && thread->cells);
+#else
+    (void)thread;
+    return false;
+#endif
 }
 
 void sonde_counter_add(struct sonde_series series, uint64_t value) {
-    struct sonde__thread *thread = sonde__thread_enter();
-    if (SONDE__UNLIKELY(!thread))
-        return;
+    struct sonde__thread *thread = sonde__thread_self;
     /* Past INT64_MAX it could not be told in OTLP: counts as negative. */
-    if (SONDE__LIKELY(sonde__cell_kind(series.index) == SONDE__CELL_COUNTER_INT64 && thread->cells &&
-                      (int64_t)value >= 0))
-        region_add_int64(thread, series.index, value);
+    uint32_t number = number_of(series, SONDE__CELL_COUNTER_INT64);
+    if (may_add(thread) && SONDE__LIKELY(number < SONDE_SERIES_MAX && (int64_t)value >= 0))
+        region_add_whole(thread, number, value);
     else
-        add_int64_slow(thread, series.index, (int64_t)value, SONDE__CELL_COUNTER_INT64);
-    sonde__thread_leave(thread);
+        add_int64(series, (int64_t)value, SONDE__CELL_COUNTER_INT64);
 }
 
 void sonde_counter_add_double(struct sonde_series series, double value) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread))
         return;
-    if (SONDE__LIKELY(sonde__cell_kind(series.index) == SONDE__CELL_COUNTER_DOUBLE && thread->cells && value >= 0 &&
-                      value < (double)INFINITY))
-        region_add_double(thread, series.index, value);
+    uint32_t number = number_of(series, SONDE__CELL_COUNTER_DOUBLE);
+    if (SONDE__LIKELY(number < SONDE_SERIES_MAX && thread->cells && value >= 0 && value < (double)INFINITY))
+        region_add_double(thread, number, value);
     else
-        add_double_slow(thread, series.index, value, SONDE__CELL_COUNTER_DOUBLE);
+        add_double_slow(thread, series, value, SONDE__CELL_COUNTER_DOUBLE);
     sonde__thread_leave(thread);
 }
 
 void sonde_up_down_counter_add(struct sonde_series series, int64_t value) {
-    struct sonde__thread *thread = sonde__thread_enter();
-    if (SONDE__UNLIKELY(!thread))
-        return;
-    if (SONDE__LIKELY(sonde__cell_kind(series.index) == SONDE__CELL_UP_DOWN_INT64 && thread->cells))
-        region_add_int64(thread, series.index, (uint64_t)value);
+    struct sonde__thread *thread = sonde__thread_self;
+    uint32_t number = number_of(series, SONDE__CELL_UP_DOWN_INT64);
+    if (may_add(thread) && SONDE__LIKELY(number < SONDE_SERIES_MAX))
+        region_add_whole(thread, number, (uint64_t)value);
     else
-        add_int64_slow(thread, series.index, value, SONDE__CELL_UP_DOWN_INT64);
-    sonde__thread_leave(thread);
+        add_int64(series, value, SONDE__CELL_UP_DOWN_INT64);
 }
 
 void sonde_up_down_counter_add_double(struct sonde_series series, double value) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread))
         return;
-    add_double_slow(thread, series.index, value, SONDE__CELL_UP_DOWN_DOUBLE);
+    add_double_slow(thread, series, value, SONDE__CELL_UP_DOWN_DOUBLE);
     sonde__thread_leave(thread);
 }
 
@@ -164,8 +182,8 @@ void sonde_gauge_set(struct sonde_series series, int64_t value) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread))
         return;
-    if (kind_is(series.index, SONDE__CELL_GAUGE_INT64, SONDE__CELL_GAUGE_INT64))
-        shared_set(series.index, (uint64_t)value);
+    if (kind_is(series, SONDE__CELL_GAUGE_INT64, SONDE__CELL_GAUGE_INT64))
+        shared_set(number_of(series, SONDE__CELL_GAUGE_INT64), (uint64_t)value);
     sonde__thread_leave(thread);
 }
 
@@ -180,8 +198,8 @@ void sonde_gauge_set_double(struct sonde_series series, double value) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread))
         return;
-    if (kind_is(series.index, SONDE__CELL_GAUGE_DOUBLE, SONDE__CELL_GAUGE_DOUBLE))
-        set_double(series.index, value);
+    if (kind_is(series, SONDE__CELL_GAUGE_DOUBLE, SONDE__CELL_GAUGE_DOUBLE))
+        set_double(number_of(series, SONDE__CELL_GAUGE_DOUBLE), value);
     sonde__thread_leave(thread);
 }
 
@@ -193,7 +211,7 @@ static void record_into(const struct sonde__arena *arena, uint32_t place, double
     uint32_t count = histogram->bound_count;
     if (count)
         sonde__histogram_record_bounds(arena->base, histogram, sonde__series_bounds(histogram->series, &count), value);
-    else if (!sonde__histogram_record_fast(arena->base, histogram, value))
+    else if (!histogram_record_fast(arena->base, histogram, value))
         sonde__histogram_record_slow(arena, histogram, value);
 }
 
@@ -248,8 +266,10 @@ static void record_shared(struct sonde__thread *thread, uint32_t series, double 
 }
 
 /* First value of this region, zeros, rescales, explicit buckets, no region. */
-static __attribute__((noinline)) void record_slow(struct sonde__thread *thread, uint32_t series, double value) {
-    if (!kind_is(series, SONDE__CELL_EXPONENTIAL, SONDE__CELL_BOUNDS))
+static __attribute__((noinline)) void record_slow(struct sonde__thread *thread, struct sonde_series handle,
+                                                  double value) {
+    uint32_t series = handle.index & (SONDE_SERIES_MAX - 1);
+    if (!kind_is(handle, SONDE__CELL_EXPONENTIAL, SONDE__CELL_BOUNDS))
         return;
     if (!isfinite(value) || value < 0) {
         dropped();
@@ -278,15 +298,15 @@ void sonde_histogram_record(struct sonde_series series, double value) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread))
         return;
-    uint32_t index = series.index;
+    uint32_t number = number_of(series, SONDE__CELL_EXPONENTIAL);
     uint64_t place = 0;
-    if (SONDE__LIKELY(sonde__cell_kind(index) == SONDE__CELL_EXPONENTIAL && thread->cells && thread->histograms))
-        place = atomic_load_explicit(&thread->cells[index], memory_order_relaxed);
+    if (SONDE__LIKELY(number < SONDE_SERIES_MAX && thread->cells && thread->histograms))
+        place = atomic_load_explicit(&thread->cells[number], memory_order_relaxed);
     if (SONDE__UNLIKELY(!place) ||
-        !sonde__histogram_record_fast(
+        !histogram_record_fast(
             thread->histograms,
             (struct sonde__histogram *)(void *)(thread->histograms + (place - 1) * SONDE__ARENA_UNIT), value))
-        record_slow(thread, index, value);
+        record_slow(thread, series, value);
     sonde__thread_leave(thread);
 }
 
@@ -313,8 +333,10 @@ struct sonde_series sonde_series_bind(struct sonde_instrument instrument, const 
     struct sonde__thread *thread = instrument.index ? sonde__thread_enter() : NULL;
     if (!thread)
         return series;
-    if (sonde__instrument_cell_kind(instrument.index))
-        series.index = series_of(instrument.index, attributes, attribute_count);
+    enum sonde__cell_kind kind = sonde__instrument_cell_kind(instrument.index);
+    uint32_t number = kind ? series_of(instrument.index, attributes, attribute_count) : 0;
+    if (number)
+        series.index = sonde__handle_make(kind, number);
     sonde__thread_leave(thread);
     return series;
 }

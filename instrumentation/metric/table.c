@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Order of stores, for lookups that take no lock and for a fork at any moment: an entry is whole before series_total
- * counts it; it is described before its kind is known; its slot comes last. A child in which the last steps of its
+ * counts it; it is described before it is told to anyone; its slot comes last. A child in which the last steps of its
  * parent's other thread are missing takes them again: at worst a series is described twice, and its reader knows. */
 #include "instrumentation/metric/table.h"
 #include "instrumentation/context/clock.h"
@@ -25,7 +25,7 @@ struct series {
     uint32_t instrument;
 };
 
-_Atomic uint8_t sonde__cell_kinds[SONDE_SERIES_MAX];
+static _Atomic uint8_t described[SONDE_SERIES_MAX]; /* 1 once the agent can know of the series */
 
 static struct sonde__lock table_lock;
 static struct sonde__instrument instruments[SONDE_INSTRUMENTS_MAX + 1]; /* 0 is the no-op */
@@ -100,21 +100,24 @@ static int describe_instrument(uint32_t number, const struct sonde__instrument *
                                     instrument->bound_count * (uint32_t)sizeof(double));
 }
 
-/* Under the lock. Makes a series known to the agent, then its cell kind to everyone here. */
-static enum sonde__cell_kind describe(uint32_t number) {
-    enum sonde__cell_kind kind = sonde__cell_kind(number);
-    if (kind)
-        return kind;
+static int is_described(uint32_t number) {
+    /* Acquire: its descriptor was written before. */
+    return atomic_load_explicit(&described[number], memory_order_acquire);
+}
+
+/* Under the lock. Makes a series known to the agent. Returns whether it is. */
+static int describe(uint32_t number) {
+    if (is_described(number))
+        return 1;
     const struct series *series = &series_table[number];
     uint64_t ticks;
     struct sonde__series_descriptor body = {.instrument = (uint16_t)series->instrument,
                                             .start_unix_ns = sonde__clock_now(&ticks)};
     if (sonde__descriptor_append(SONDE__DESCRIPTOR_SERIES, number, &body, sizeof body, series->attributes,
                                  series->size))
-        return SONDE__CELL_NONE;
-    kind = cell_kind_of(&instruments[series->instrument]);
-    atomic_store_explicit(&sonde__cell_kinds[number], (uint8_t)kind, memory_order_release);
-    return kind;
+        return 0;
+    atomic_store_explicit(&described[number], 1, memory_order_release);
+    return 1;
 }
 
 /* Adds an entry; its number, or 0 when there is no memory or no number left. */
@@ -176,7 +179,7 @@ static uint32_t find_or_add(uint32_t number, const uint8_t *attributes, size_t s
 uint32_t sonde__series_find(uint32_t instrument, const uint8_t *attributes, size_t size) {
     if (size != SIZE_MAX) {
         uint32_t series = slot_find(instrument, set_hash(instrument, attributes, size), attributes, size);
-        if (series && sonde__cell_kind(series))
+        if (series && is_described(series))
             return series;
     }
     lock();

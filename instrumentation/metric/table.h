@@ -21,18 +21,16 @@ enum sonde__cell_kind {
     SONDE__CELL_BOUNDS,
 };
 
-/* By series. */
-extern _Atomic uint8_t sonde__cell_kinds[SONDE_SERIES_MAX] __attribute__((visibility("hidden")));
-
-static inline enum sonde__cell_kind sonde__cell_kind(uint32_t series) {
-    if (__builtin_expect(series >= SONDE_SERIES_MAX, 0))
-        return SONDE__CELL_NONE;
-    /* Acquire (a plain load on x86-64): what describes the series was stored before its kind. */
-    return (enum sonde__cell_kind)atomic_load_explicit(&sonde__cell_kinds[series], memory_order_acquire);
+/* A bound handle carries its kind, so that a measurement checks it without a look at any table:
+ * index = kind << SONDE__SERIES_BITS | number of the series. */
+#define SONDE__SERIES_BITS 13
+_Static_assert(SONDE_SERIES_MAX == 1u << SONDE__SERIES_BITS, "numbers fit");
+static inline uint32_t sonde__handle_make(enum sonde__cell_kind kind, uint32_t number) {
+    return (uint32_t)kind << SONDE__SERIES_BITS | number;
 }
 
 /** The series of an instrument and a canonical attribute set; size SIZE_MAX = the overflow series.
- *  Returns its index; 0 when there is no room at all. Inside enter/leave: a signal handler must not come here. */
+ *  Returns its number; 0 when there is no room at all. Inside enter/leave: a signal handler must not come here. */
 uint32_t sonde__series_find(uint32_t instrument, const uint8_t *attributes, size_t size);
 
 /** Kind of an instrument's cells; SONDE__CELL_NONE for a no-op or unknown one. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Exponential histograms: indices against the definition in long double, rescaling, growing, full arenas. */
-#include "instrumentation/metric/histogram.h"
+#include "instrumentation/metric/histogram_fast.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,13 +43,8 @@ static struct sonde__histogram_block *block_of(const struct fixture *f) {
     return (struct sonde__histogram_block *)(void *)(f->memory + (f->histogram->active & UINT32_MAX) * 64);
 }
 static void record(struct fixture *f, double value) {
-    if (!sonde__histogram_record_fast(f->memory, f->histogram, value))
+    if (!histogram_record_fast(f->memory, f->histogram, value))
         sonde__histogram_record_slow(&f->arena, f->histogram, value);
-}
-static double double_of(uint64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
 }
 static uint64_t count_of(const struct fixture *f) {
     uint64_t count = f->histogram->zero_count;
