@@ -15,6 +15,7 @@
 enum {
     ADDRESSES_MAX = 4,     /* of one name; tried in order */
     ELEMENTS_MAX = 65536,  /* of all arrays in a reply: hiredis takes their memory before it has seen them */
+    LINE_MAX_SIZE = 65536, /* of one that is not a bulk string; the longest are error texts */
     ADDRESS_TEXT_MAX = 64, /* INET6_ADDRSTRLEN, rounded up */
 };
 
@@ -125,12 +126,19 @@ static void client_lost(struct sonde__redis_client *client, enum sonde__redis_tr
     client->config.lost(client->config.user, trouble, copy);
 }
 
+/** What hiredis holds unparsed. Only a bulk string ('$') is long by right; a line without an end would also be searched
+ *  from its start at each read. */
+static bool reply_is_too_big(const redisReader *reader, size_t size_max) {
+    bool bulk = reader->pos < reader->len && reader->buf[reader->pos] == '$';
+    return reader->len > size_max || (!bulk && reader->len - reader->pos > LINE_MAX_SIZE);
+}
+
 static void on_watch(void *user, int events) {
     struct wire *wire = user;
     wire->in_watch = true;
     if (wire->async && (events & SONDE_WATCH_READ))
         redisAsyncHandleRead(wire->async);
-    if (wire->async && wire->client && wire->async->c.reader->len > wire->client->config.reply_size_max)
+    if (wire->async && wire->client && reply_is_too_big(wire->async->c.reader, wire->client->config.reply_size_max))
         client_lost(wire->client, SONDE__REDIS_TOO_BIG, "a reply is larger than reply_size_max");
     if (wire->async && (events & SONDE_WATCH_WRITE))
         redisAsyncHandleWrite(wire->async);

@@ -682,7 +682,7 @@ static void garbage_is_an_error_and_never_a_lag(void **state) {
         {SETNAME "*2000000000\r\n", NULL, "too_big"},
         {SETNAME "*60000\r\n", "*60000\r\n", "too_big"},
         {SETNAME "$400000000\r\n", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "too_big"},
-        {SETNAME, "+", "too_big"},
+        {SETNAME, "++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++", "too_big"},
         {SETNAME "+SCAN\r\n", NULL, "protocol"},
         {SETNAME "*2\r\n$1\r\n0\r\n*1\r\n:5\r\n", NULL, "protocol"},
         {SETNAME "*2\r\n$1\r\n0\r\n*1\r\n$1\r\ns\r\n*0\r\n:3\r\n*1\r\n*2\r\n$4\r\nname\r\n$1\r\ng\r\n", NULL,
