@@ -130,8 +130,11 @@ static uint64_t backoff_next(uint64_t *delay_ms) {
     return delay - delay * (random % 200u) / 1000u;
 }
 
-/* One attempt and what comes of it. Returns true when it was a steady connection. */
-static bool attempt(struct sonde__session *session) {
+/* What came of an attempt. After a hand-over the next try comes in a second, so that a restarted agent is found before
+ * rings fill; after a steady connection it comes at once. */
+enum outcome { FAILED, HANDED_OVER, STEADY };
+
+static enum outcome attempt(struct sonde__session *session) {
     const uint64_t begun = now_ms();
     int error = sonde__session_open(session, &link_state.places, link_state.resource, link_state.resource_size);
     if (!error)
@@ -142,7 +145,9 @@ static bool attempt(struct sonde__session *session) {
     sonde__session_close(session);
     atomic_fetch_add(&link_state.failures, 1);
     news_tell();
-    return was_connected && now_ms() - begun >= STEADY_MS;
+    if (!was_connected)
+        return FAILED;
+    return now_ms() - begun >= STEADY_MS ? STEADY : HANDED_OVER;
 }
 
 static void *link_main(void *unused) {
@@ -153,8 +158,8 @@ static void *link_main(void *unused) {
     link_state.resource_size = sonde__resource_encode(link_state.resource, sizeof link_state.resource);
     while (!atomic_load(&link_state.stop)) {
         const uint64_t flush_seen = atomic_load(&link_state.flush_wanted);
-        const bool steady = attempt(session);
-        if (steady)
+        const enum outcome outcome = attempt(session);
+        if (outcome != FAILED)
             delay_ms = 0;
         if (session->evicted || session->memory_lost) {
             atomic_store(&link_state.away, true);
@@ -165,7 +170,7 @@ static void *link_main(void *unused) {
             if (!may_renew) /* for good: no connection is worth having without memory to hand over */
                 pause_until(NEVER, NEVER);
             atomic_store(&link_state.away, false);
-        } else if (!steady) {
+        } else if (outcome != STEADY) {
             pause_until(now_ms() + backoff_next(&delay_ms), flush_seen);
         }
     }
