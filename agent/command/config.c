@@ -2,18 +2,7 @@
 #include "agent/config/config.h"
 #include "agent/command/command.h"
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
-
-static void *heap(void *self, void *old, size_t size) {
-    (void)self;
-    if (size == 0) {
-        free(old);
-        return NULL;
-    }
-    return realloc(old, size);
-}
-static const struct sonde_alloc heap_alloc = {.resize = heap};
 
 /** Reads --config FILE or FILE and nothing else; -1 = wrong usage. */
 static int read_path(int argc, char **argv, const char **ret_path) {
@@ -38,7 +27,7 @@ static struct sonde_config *load(int argc, char **argv) {
     char text[1200];
     if (read_path(argc, argv, &path) != 0)
         return NULL;
-    if (sonde_config_load(path, &heap_alloc, &config, text, sizeof text) != 0) {
+    if (sonde_config_load(path, &sonde_heap, &config, text, sizeof text) != 0) {
         fprintf(stderr, "%s\n", text);
         return NULL;
     }

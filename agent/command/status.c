@@ -1,62 +1,59 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `sonde status`: the agent's /api/status, for people and scripts. */
 #include "agent/command/command.h"
-#include <curl/curl.h>
+#include "agent/loop/loop.h"
+#include "agent/net/http_client.h"
 #include <getopt.h>
+#include <sonde/err.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define ANSWER_SIZE_MAX (16u << 20)
+#define TIMEOUT_NS      UINT64_C(10000000000)
 
-struct answer {
-    char *data;
-    size_t size;
+struct fetch {
+    struct sonde_loop *loop;
+    const char *address;
+    json_t *status;
 };
 
-static size_t take(char *data, size_t one, size_t count, void *user) {
-    struct answer *answer = user;
-    size_t size = one * count;
-    if (size > ANSWER_SIZE_MAX - answer->size)
-        return 0;
-    char *bigger = realloc(answer->data, answer->size + size + 1);
-    if (!bigger)
-        return 0;
-    memcpy(bigger + answer->size, data, size);
-    answer->data = bigger;
-    answer->size += size;
-    return size;
+static void on_answer(void *user, const struct sonde_http_response *response) {
+    struct fetch *fetch = user;
+    if (response->error)
+        fprintf(stderr, "sonde: the agent at %s does not answer: %s\n", fetch->address,
+                response->error_text ? response->error_text : sonde_strerror(response->error));
+    else if (response->status != 200)
+        fprintf(stderr, "sonde: %s answers with status %d\n", fetch->address, response->status);
+    else
+        fetch->status = json_loadb((const char *)response->body, response->body_size, 0, NULL);
+    if (!response->error && response->status == 200 && !fetch->status)
+        fprintf(stderr, "sonde: what answers at %s is not an agent\n", fetch->address);
+    sonde_loop_stop(fetch->loop);
 }
 
-static json_t *fetch(const char *address) {
-    char url[300], problem[CURL_ERROR_SIZE] = "";
-    struct answer answer = {0};
-    json_t *status = NULL;
-    CURL *curl = curl_easy_init();
-    if (!curl)
-        return NULL;
+/** One exchange on a loop of its own. NULL when it failed; told. */
+static json_t *fetch_status(const char *address) {
+    char url[300];
+    struct fetch fetch = {.address = address};
+    struct sonde_http_curl *client = NULL;
+    void *exchange;
     (void)snprintf(url, sizeof url, "http://%s/api/status", address);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
-    curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 10L);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
-    CURLcode code = curl_easy_perform(curl);
-    curl_easy_cleanup(curl);
-    if (code == CURLE_OK)
-        status = json_loadb(answer.data ? answer.data : "", answer.size, 0, NULL);
-    if (code != CURLE_OK)
-        fprintf(stderr, "sonde: the agent at %s does not answer: %s\n", address,
-                problem[0] ? problem : curl_easy_strerror(code));
-    else if (!status)
-        fprintf(stderr, "sonde: what answers at %s is not an agent\n", address);
-    free(answer.data);
-    return status;
+    const struct sonde_http_request request = {
+        .method = "GET", .url = url, .timeout_ns = TIMEOUT_NS, .response_size_max = ANSWER_SIZE_MAX};
+    int error = sonde_loop_create(&fetch.loop);
+    if (!error)
+        error = sonde_http_curl_create(fetch.loop, &client);
+    if (!error) {
+        struct sonde_http_client http = sonde_http_curl_interface(client);
+        error = http.start(http.self, &request, on_answer, &fetch, &exchange);
+    }
+    if (!error)
+        sonde_loop_run(fetch.loop);
+    else
+        fprintf(stderr, "sonde: the agent at %s cannot be asked: %s\n", address, sonde_strerror(error));
+    sonde_http_curl_destroy(client);
+    sonde_loop_destroy(fetch.loop);
+    return fetch.status;
 }
 
 static const char *string_at(const json_t *object, const char *key) {
@@ -165,7 +162,7 @@ int sonde__command_status(int argc, char **argv) {
         fprintf(stderr, "sonde: \"%s\" is not expected\n", argv[optind]);
         return SONDE__EXIT_USAGE;
     }
-    json_t *status = fetch(address);
+    json_t *status = fetch_status(address);
     if (!status)
         return SONDE__EXIT_BAD;
     int code = json_is_true(json_object_get(status, "healthy")) ? SONDE__EXIT_GOOD : SONDE__EXIT_BAD;

@@ -25,7 +25,8 @@ int sonde__bind_fail(struct sonde__binder *binder, const struct sonde__node *nod
 /** Sets every default of the rows. */
 int sonde__bind_defaults(struct sonde__binder *binder, const struct sonde_option *rows, void *config);
 /** Sets what the map says (NULL or a null scalar: nothing); checks unknown keys, and that keys without a default were
- *  given. A row "tls.ca_file" is the key ca_file in the map tls, or the key tls.ca_file. what: "exporter otlp_http/backup", for messages. */
+ *  given. A row "tls.ca_file" is the key ca_file in the map tls, or the key tls.ca_file. what: "exporter
+ * otlp_http/backup", for messages. */
 int sonde__bind_map(struct sonde__binder *binder, const char *what, const struct sonde__node *map,
                     const struct sonde__binding *binding);
 void sonde__bind_clear(const struct sonde_alloc *alloc, const struct sonde_option *rows, void *config);

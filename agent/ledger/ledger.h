@@ -19,8 +19,8 @@ enum sonde_intake_drop {
     SONDE_INTAKE_NO_MEMORY,
     SONDE_INTAKE_TOO_BIG,
     SONDE_INTAKE_BUSY,
-    SONDE_INTAKE_INVALID,   /* rejected: bytes that are not the message they claim to be */
-    SONDE_INTAKE_EVICTED,   /* rejected: what an evicted peer's ring still held, where it can be counted */
+    SONDE_INTAKE_INVALID, /* rejected: bytes that are not the message they claim to be */
+    SONDE_INTAKE_EVICTED, /* rejected: what an evicted peer's ring still held, where it can be counted */
     SONDE_INTAKE_DROP_COUNT,
 };
 
@@ -46,17 +46,20 @@ struct sonde_ledger {
 void sonde_ledger_init(struct sonde_ledger *ledger);
 /** Adds to received and to appended or dropped: intake always goes through these. */
 void sonde_ledger_appended(struct sonde_ledger *ledger, enum sonde_signal signal, uint64_t items);
-void sonde_ledger_dropped(struct sonde_ledger *ledger, enum sonde_signal signal, enum sonde_intake_drop reason, uint64_t items);
+void sonde_ledger_dropped(struct sonde_ledger *ledger, enum sonde_signal signal, enum sonde_intake_drop reason,
+                          uint64_t items);
 /** An exporter's accounts; the name is copied. Its cursor number is its index. */
-struct sonde_export_account sonde_ledger_exporter_add(struct sonde_ledger *ledger, uint32_t cursor, const char *name, uint32_t signals);
-const char *sonde_intake_drop_name(enum sonde_intake_drop reason);   /* static */
-const char *sonde_export_drop_name(enum sonde_export_drop reason);   /* static */
+struct sonde_export_account sonde_ledger_exporter_add(struct sonde_ledger *ledger, uint32_t cursor, const char *name,
+                                                      uint32_t signals);
+const char *sonde_intake_drop_name(enum sonde_intake_drop reason); /* static */
+const char *sonde_export_drop_name(enum sonde_export_drop reason); /* static */
 /** Items an exporter has neither settled nor in flight: appended - in flight - delivered - dropped - refused. */
 uint64_t sonde_ledger_queued(const struct sonde_ledger_exporter *account);
-/** True when every equation holds. The queue is the second witness: it counts what was appended and what each cursor has
- *  not released. Requests settle out of order but release in order, so a cursor may hold items that are settled; it never
- *  holds fewer than those still queued and in flight. On false text says which equation and by how much.
- *  queue may be NULL: only the ledger's own equations. Not to be called between an append and its accounting. */
-bool sonde_ledger_balances(const struct sonde_ledger *ledger, const struct sonde_queue *queue, char *text, size_t text_size);
+/** True when every equation holds. The queue is the second witness: it counts what was appended and what each cursor
+ * has not released. Requests settle out of order but release in order, so a cursor may hold items that are settled; it
+ * never holds fewer than those still queued and in flight. On false text says which equation and by how much. queue may
+ * be NULL: only the ledger's own equations. Not to be called between an append and its accounting. */
+bool sonde_ledger_balances(const struct sonde_ledger *ledger, const struct sonde_queue *queue, char *text,
+                           size_t text_size);
 
 #endif

@@ -82,6 +82,8 @@ static void *real_resize(void *self, void *old, size_t size) {
     return realloc(old, size);
 }
 
+const struct sonde_alloc sonde_heap = {.resize = real_resize};
+
 static void on_idle(uv_idle_t *handle) {
     (void)handle;
 }

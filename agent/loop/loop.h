@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The event loop as the rest of the agent sees it: timers, descriptors, work on the pool. <uv.h> stays behind this header
- * (and in agent/net/). One thread owns the loop and all state; callbacks are never called from inside the call that
- * armed them. */
+/* The event loop as the rest of the agent sees it: timers, descriptors, work on the pool. <uv.h> stays behind this
+ * header (and in agent/net/). One thread owns the loop and all state; callbacks are never called from inside the call
+ * that armed them. */
 #ifndef SONDE_AGENT_LOOP_H
 #define SONDE_AGENT_LOOP_H
 
@@ -21,6 +21,8 @@ int sonde_loop_run(struct sonde_loop *loop);
 void sonde_loop_stop(struct sonde_loop *loop);
 /** The real seams: clocks, random, heap. */
 const struct sonde_seams *sonde_loop_seams(struct sonde_loop *loop);
+/** The heap without a loop, for commands. */
+extern const struct sonde_alloc sonde_heap;
 /** Times the loop came back from waiting, since its creation. */
 uint64_t sonde_loop_wakeups(const struct sonde_loop *loop);
 /** The pool for compression (libuv's). */
@@ -30,15 +32,16 @@ void sonde_loop_on_sleep(struct sonde_loop *loop, void (*before)(void *user), vo
 
 typedef void (*sonde_timer_fn)(void *user);
 int sonde_timer_create(struct sonde_loop *loop, sonde_timer_fn fn, void *user, struct sonde_timer **ret_timer);
-/** Arms (or re-arms) for a monotonic time in ns; in the past = next turn of the loop; UINT64_MAX clears. Resolution 1 ms. */
+/** Arms (or re-arms) for a monotonic time in ns; in the past = next turn of the loop; UINT64_MAX clears. Resolution 1
+ * ms. */
 void sonde_timer_set(struct sonde_timer *timer, uint64_t monotonic_ns);
 void sonde_timer_clear(struct sonde_timer *timer);
 void sonde_timer_destroy(struct sonde_timer *timer); /* NULL is fine; freed when the loop allows */
 
 enum { SONDE_WATCH_READ = 1, SONDE_WATCH_WRITE = 2 };
 typedef void (*sonde_watch_fn)(void *user, int events);
-/** Watches a descriptor (socket, eventfd, pidfd, ...), level-triggered. The descriptor stays the caller's; close it only
- *  after sonde_watch_destroy(). */
+/** Watches a descriptor (socket, eventfd, pidfd, ...), level-triggered. The descriptor stays the caller's; close it
+ * only after sonde_watch_destroy(). */
 int sonde_watch_create(struct sonde_loop *loop, int fd, int events, sonde_watch_fn fn, void *user,
                        struct sonde_watch **ret_watch);
 int sonde_watch_change(struct sonde_watch *watch, int events); /* 0 = pause */

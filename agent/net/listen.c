@@ -120,3 +120,46 @@ bool sonde__host_is_allowed(const char *text, const struct sonde_string_list *al
             return true;
     return false;
 }
+
+/** Reads the authority of an URL as an address: "http://localhost:4320/x". False when it names no numeric address. */
+static bool url_address(const char *url, struct sockaddr_storage *ret_address) {
+    char text[280];
+    socklen_t size;
+    size_t scheme = strncasecmp(url, "http://", 7) == 0 ? 7 : strncasecmp(url, "https://", 8) == 0 ? 8 : 0;
+    if (scheme == 0)
+        return false;
+    size_t authority = strcspn(url + scheme, "/?#");
+    const char *bracket = memchr(url + scheme, ']', authority), *from = bracket ? bracket : url + scheme;
+    bool has_port = memchr(from, ':', authority - (size_t)(from - (url + scheme))) != NULL;
+    int length = snprintf(text, sizeof text, "%.*s%s", (int)authority, url + scheme,
+                          has_port      ? ""
+                          : scheme == 7 ? ":80"
+                                        : ":443");
+    return (size_t)length < sizeof text && sonde__listen_parse(text, ret_address, &size) == 0;
+}
+
+static uint16_t port_of(const struct sockaddr_storage *address) {
+    return address->ss_family == AF_INET ? ((const struct sockaddr_in *)(const void *)address)->sin_port
+                                         : ((const struct sockaddr_in6 *)(const void *)address)->sin6_port;
+}
+
+/** Same port, and either the same address or, on this machine, one that leads to the same listener. */
+static bool reaches(const struct sockaddr_storage *target, const struct sockaddr_storage *listener) {
+    if (port_of(target) != port_of(listener) || target->ss_family != listener->ss_family)
+        return false;
+    if (target->ss_family == AF_INET) {
+        const struct sockaddr_in *to = (const void *)target, *at = (const void *)listener;
+        return to->sin_addr.s_addr == at->sin_addr.s_addr ||
+               (at->sin_addr.s_addr == INADDR_ANY && sonde__address_is_loopback(target));
+    }
+    const struct sockaddr_in6 *to = (const void *)target, *at = (const void *)listener;
+    return memcmp(&to->sin6_addr, &at->sin6_addr, sizeof to->sin6_addr) == 0 ||
+           (IN6_IS_ADDR_UNSPECIFIED(&at->sin6_addr) && sonde__address_is_loopback(target));
+}
+
+bool sonde__url_reaches(const char *url, const char *listen_text) {
+    struct sockaddr_storage listener, target;
+    socklen_t size;
+    return sonde__listen_parse(listen_text, &listener, &size) == 0 && port_of(&listener) != 0 &&
+           url_address(url, &target) && reaches(&target, &listener);
+}

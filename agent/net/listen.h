@@ -19,4 +19,8 @@ void sonde__address_format(int fd, char *text, size_t text_size);
  *  any_address any numeric address as well (a name is what DNS rebinding needs). */
 bool sonde__host_is_allowed(const char *host, const struct sonde_string_list *allowed, bool any_address);
 
+/** Whether an URL with a numeric host or localhost leads to that listener ("127.0.0.1:4320"; port 0 is never reached).
+ */
+bool sonde__url_reaches(const char *url, const char *listen_text);
+
 #endif

@@ -30,13 +30,14 @@ void sonde_queue_destroy(struct sonde_queue *queue);
  *  Each returned id is a reference: give it back with _unref when no more records will name it; the bytes go with the
  *  last record. Returns 0, -ENOMEM, SONDE_ETOOBIG. */
 int sonde_queue_resource(struct sonde_queue *queue, struct sonde_bytes resource, uint32_t uid, uint32_t *ret_id);
-int sonde_queue_scope(struct sonde_queue *queue, struct sonde_bytes scope, struct sonde_bytes schema_url, uint32_t *ret_id);
+int sonde_queue_scope(struct sonde_queue *queue, struct sonde_bytes scope, struct sonde_bytes schema_url,
+                      uint32_t *ret_id);
 void sonde_queue_resource_unref(struct sonde_queue *queue, uint32_t id);
 void sonde_queue_scope_unref(struct sonde_queue *queue, uint32_t id);
 
 /** Appends one record; the data (framed items, see record_log.h) is copied.
- *  Returns 0 and the sequence, SONDE_EFULL (size_max reached: nothing appended, the caller keeps its copy and comes again),
- *  SONDE_ETOOBIG (over SONDE_QUEUE_RECORD_SIZE_MAX), SONDE_EINVALID (an id without a reference), -ENOMEM. */
+ *  Returns 0 and the sequence, SONDE_EFULL (size_max reached: nothing appended, the caller keeps its copy and comes
+ * again), SONDE_ETOOBIG (over SONDE_QUEUE_RECORD_SIZE_MAX), SONDE_EINVALID (an id without a reference), -ENOMEM. */
 int sonde_queue_append(struct sonde_queue *queue, enum sonde_signal signal, uint32_t resource_id, uint32_t scope_id,
                        uint32_t count, struct sonde_bytes data, uint64_t *ret_sequence);
 
@@ -47,7 +48,7 @@ struct sonde_record_log sonde_queue_log(struct sonde_queue *queue);
 
 /** Every record up to this sequence is done with by every cursor. */
 uint64_t sonde_queue_released(const struct sonde_queue *queue);
-uint64_t sonde_queue_size(const struct sonde_queue *queue);      /* bytes held */
+uint64_t sonde_queue_size(const struct sonde_queue *queue); /* bytes held */
 /** Items of a signal not yet released by a cursor (in flight ones included). */
 uint64_t sonde_queue_items(const struct sonde_queue *queue, uint32_t cursor, enum sonde_signal signal);
 /** Items of a signal ever appended. */

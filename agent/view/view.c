@@ -4,7 +4,6 @@
 #include "agent/view/status.h"
 #include "exporters/prometheus/text.h"
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TEXT             "text/plain; charset=utf-8"
@@ -81,20 +80,24 @@ static void health(struct sonde_daemon *daemon, struct sonde_http_answer *ret_an
     answer(ret_answer, healthy ? 200 : 503, TEXT, &body);
 }
 
+static ssize_t body_cookie_write(void *body, const char *text, size_t size) {
+    return body_write(body, text, size) ? 0 : (ssize_t)size;
+}
+
 static void page(struct sonde_daemon *daemon, struct sonde_http_answer *ret_answer) {
     struct body body = {.alloc = &daemon->seams->alloc};
-    json_t *status = sonde__status_json(daemon);
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
+    FILE *out = fopencookie(&body, "w", (cookie_io_functions_t){.write = body_cookie_write});
     if (out) {
+        json_t *status = sonde__status_json(daemon);
         sonde__page_write(status, daemon->seams->time.unix_ns(daemon->seams->time.self), out);
-        if (fclose(out) == 0)
-            (void)body_write(&body, text, size);
-        free(text);
+        json_decref(status);
     }
-    json_decref(status);
-    answer(ret_answer, body.size ? 200 : 500, "text/html; charset=utf-8", &body);
+    if (!out || fclose(out) != 0) {
+        sonde_alloc_free(&daemon->seams->alloc, body.data);
+        answer_text(daemon, ret_answer, 500, TEXT, "The page could not be written.\n");
+        return;
+    }
+    answer(ret_answer, 200, "text/html; charset=utf-8", &body);
     ret_answer->refresh_seconds = REFRESH_SECONDS;
 }
 

@@ -242,7 +242,8 @@ static void aliases_are_shared_and_bounded(void **state) {
         char line[100];
         (void)snprintf(line, sizeof line, "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n", i, i, i - 1, i - 1,
                        i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
-        strcat(bomb, line);
+        size_t used = strlen(bomb);
+        (void)snprintf(bomb + used, sizeof bomb - used, "%s", line);
     }
     assert_int_equal(read_config(bomb, NULL, &config), SONDE_ETOOBIG);
     assert_non_null(strstr(problem.text, "more than 10000 values"));

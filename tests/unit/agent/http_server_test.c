@@ -101,7 +101,7 @@ static void open_world(struct world *world, uint64_t head_timeout_ns) {
                                                 .user = world,
                                                 .head_timeout_ns = head_timeout_ns};
     assert_int_equal(sonde_http_server_create(world->loop, &options, &world->server, why, sizeof why), 0);
-    world->port = (uint16_t)atoi(strchr(sonde_http_server_address(world->server), ':') + 1);
+    world->port = (uint16_t)strtoul(strchr(sonde_http_server_address(world->server), ':') + 1, NULL, 10);
     world->got = malloc(8 * BIG);
     assert_int_equal(sonde_timer_create(world->loop, on_poll, world, &world->poll), 0);
 }
@@ -219,14 +219,14 @@ static void heads_are_bounded(void **state) {
     open_world(&world, 0);
     size_t size = 40000;
     char *text = malloc(size + 100);
-    int start = sprintf(text, "GET / HTTP/1.1\r\n" H "X: ");
+    int start = snprintf(text, size, "GET / HTTP/1.1\r\n" H "X: ");
     memset(text + start, 'a', size);
-    strcpy(text + size, "\r\n\r\n");
+    memcpy(text + size, "\r\n\r\n", 5);
     const char *got = talk(&world, text);
     assert_non_null(strstr(got, "HTTP/1.1 431 "));
-    start = sprintf(text, "GET /");
+    start = snprintf(text, size, "GET /");
     memset(text + start, 'a', 3000);
-    strcpy(text + 3000, " HTTP/1.1\r\n" H "\r\n");
+    (void)snprintf(text + 3000, 100, " HTTP/1.1\r\n" H "\r\n");
     got = talk(&world, text);
     assert_non_null(strstr(got, "HTTP/1.1 414 "));
     free(text);
