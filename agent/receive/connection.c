@@ -13,6 +13,7 @@
 #define HELLO_WAIT_NS   UINT64_C(5000000000)
 #define ACCEPTS_A_TURN  64
 #define MESSAGES_A_TURN 16
+#define MESSAGES_AT_END 1024 /* more than a socket buffers */
 #define FDS_MAX         4
 
 void sonde__connection_close(struct sonde__connection *connection) {
@@ -23,9 +24,12 @@ void sonde__connection_close(struct sonde__connection *connection) {
     connection->watch = NULL;
     close(connection->fd);
     connection->fd = -1;
-    if (connection->peer)
-        connection->peer->connection = NULL;
+    struct sonde__peer *peer = connection->peer;
     connection->peer = NULL;
+    if (peer)
+        peer->connection = NULL;
+    if (peer && peer->pidfd < 0) /* nothing else will tell of its end */
+        sonde__peer_dead(peer, false);
     sonde__services_wake(connection->services, 0);
 }
 
@@ -135,6 +139,7 @@ static int attach(struct sonde__connection *connection, const struct sonde__hell
     struct sonde__peer *peer = find_peer(connection, hello);
     if (peer && peer->connection) {
         struct sonde__connection *old = peer->connection;
+        old->peer = NULL;
         sonde__connection_close(old);
     }
     if (!peer) {
@@ -260,14 +265,6 @@ static void take_fds(struct msghdr *packet, int fds[FDS_MAX]) {
     }
 }
 
-/* The other end closed it: the process ended, became another program, or merely closed it. The pidfd knows. */
-static void on_end(struct sonde__connection *connection) {
-    struct sonde__peer *peer = connection->peer;
-    sonde__connection_close(connection);
-    if (peer && peer->pidfd < 0)
-        sonde__peer_dead(peer, false);
-}
-
 /* Receives one message. Returns false when there is none. */
 static bool receive(struct sonde__connection *connection) {
     static uint8_t bytes[SONDE__MESSAGE_SIZE_MAX]; /* one thread */
@@ -282,7 +279,7 @@ static bool receive(struct sonde__connection *connection) {
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (size <= 0) {
-        on_end(connection);
+        sonde__connection_close(connection); /* whether the process ended with it, its pidfd knows */
         return false;
     }
     int fds[FDS_MAX] = {-1, -1, -1, -1};
@@ -296,6 +293,11 @@ static bool receive(struct sonde__connection *connection) {
             close(fds[i]);
     }
     return !connection->closed;
+}
+
+void sonde__connection_read_rest(struct sonde__connection *connection) {
+    for (int i = 0; i < MESSAGES_AT_END && !connection->closed && receive(connection); i++) {
+    }
 }
 
 static void on_readable(void *user, int events) {

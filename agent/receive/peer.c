@@ -38,8 +38,11 @@ static void service_name_read(struct sonde__peer *peer, const uint8_t *resource,
 static void on_pidfd(void *user, int events) {
     (void)events;
     struct sonde__peer *peer = user;
-    if (sonde__pidfd_is_dead(peer->pidfd))
-        sonde__peer_dead(peer, false);
+    if (!sonde__pidfd_is_dead(peer->pidfd))
+        return;
+    if (peer->connection)
+        sonde__connection_read_rest(peer->connection);
+    sonde__peer_dead(peer, false);
 }
 
 static int watch_process(struct sonde__peer *peer, const struct sonde__connection *connection) {
@@ -108,8 +111,10 @@ void sonde__peer_destroy(struct sonde__peer *peer) {
     unlink_peer(peer);
     if (services->batch_peer == peer)
         batch_abandon(services);
-    if (peer->connection)
+    if (peer->connection) {
+        peer->connection->peer = NULL;
         sonde__connection_close(peer->connection);
+    }
     sonde_watch_destroy(peer->pidfd_watch);
     sonde__peer_bell_set(peer, -1);
     if (peer->pidfd >= 0)

@@ -158,6 +158,8 @@ void sonde__connections_sweep(struct sonde__services *services, bool all);
 /** Sends one message; closes the connection when it cannot be sent now. */
 void sonde__connection_send(struct sonde__connection *connection, const void *message, size_t size, int fd);
 
+/** Takes the messages of a process that ended: memory that it handed over last counts. */
+void sonde__connection_read_rest(struct sonde__connection *connection);
 /** Answers FLUSH when what it asked for is in the queue. */
 void sonde__connection_answer_flush(struct sonde__peer *peer);
 

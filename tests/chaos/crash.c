@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kill -9 of a process that writes, at random moments: nothing that it published may be lost or come twice.
+ *
+ *   crash [KILLS [RECORDS]]     KILLS rounds (300), each after at least RECORDS records (10000)
+ *
+ * The parent runs the receiver `services` on a real loop, queue and ledger; the child links libsonde. The child tells
+ * in a page of shared memory, which survives it, up to which number its spans are published: started, with their number
+ * set. After the kill each of these was read exactly once, from a ring or as an open span, with the right contents.
+ * Rounds differ in what is going on when the kill comes:
+ *   nested   spans up to 8 deep, ring laps              extents  spans of 4 to 20 KiB
+ *   threads  threads that start (attach), write a little and end (detach), six at a time
+ *   rename   attributes overwritten and names changed, so that bodies are caught in the middle of a move */
+#include "instrumentation/wire/skim.h"
+#include "tests/lib/receiver_rig.h"
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sonde/sonde.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { THREADS = 6, NUMBERS = 4 << 20, DEPTH = 8 };
+enum mode { NESTED, EXTENTS, THREADED, RENAME, MODES };
+static const char *const mode_names[] = {"nested", "extents", "threads", "rename"};
+
+/* Survives the child. A lane is a sequence of numbers; one thread at a time works in it. */
+struct progress {
+    _Atomic uint64_t published[THREADS];
+    _Atomic uint64_t read[THREADS]; /* by the parent: how far the child may run ahead */
+    _Atomic uint64_t flushed;
+};
+
+struct round {
+    struct receiver_rig *rig;
+    struct progress *progress;
+    uint8_t *seen[THREADS];
+    uint64_t items, crashed, unnumbered, wrong, lanes[THREADS];
+};
+
+static uint64_t random_state = 88172645463325252u;
+static uint64_t random_step(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+/* ---- the child ---- */
+
+static struct progress *progress;
+static enum mode mode;
+
+static void span_open(struct sonde_span *span, unsigned lane) {
+    uint64_t number = atomic_load(&progress->published[lane]);
+    sonde_span_start(span, SONDE_NAME("work"), NULL);
+    sonde_span_set_int64(span, SONDE_KEY("seq"), (int64_t)(number << 3 | lane));
+    atomic_store(&progress->published[lane], number + 1);
+}
+
+/* The producer's part of the bargain: a full ring drops, so it does not run further ahead than the ring holds. */
+static void hold_back(unsigned lane) {
+    uint64_t ahead = mode == EXTENTS ? 24 : 1500;
+    while (atomic_load(&progress->published[lane]) > atomic_load(&progress->read[lane]) + ahead)
+        sched_yield();
+}
+
+static void span_fill(struct sonde_span *span, uint64_t *state) {
+    static const char text[4096] = "0123456789abcdef";
+    uint64_t random = random_step(state);
+    sonde_span_set_string(span, SONDE_KEY("check"), text, 16);
+    if (mode == EXTENTS) {
+        for (uint64_t n = 1 + random % 5; n > 0; n--) {
+            char key[16];
+            int size = snprintf(key, sizeof key, "filler%u", (unsigned)n);
+            sonde_span_set_string(span, sonde_key_n(key, (size_t)size), text, sizeof text);
+        }
+    } else if (mode == RENAME) {
+        for (uint64_t n = random % 6; n > 0; n--) {
+            sonde_span_set_string(span, SONDE_KEY("moving"), text, random_step(state) % 600);
+            sonde_span_set_int64(span, SONDE_KEY("behind"), (int64_t)n);
+            sonde_span_set_name(span, n % 2 ? SONDE_NAME("work") : SONDE_NAME("work that has a longer name"));
+        }
+    }
+}
+
+static void lane_run(unsigned lane, uint64_t count) {
+    struct sonde_span open[DEPTH];
+    unsigned depth = 0;
+    uint64_t state = 0x9E3779B97F4A7C15u ^ (uint64_t)getpid() << 20 ^ lane;
+    for (uint64_t i = 0; i < count || depth > 0; i++) {
+        hold_back(lane);
+        if (i < count && depth < DEPTH && (depth == 0 || random_step(&state) & 1)) {
+            span_open(&open[depth++], lane);
+        } else {
+            span_fill(&open[depth - 1], &state);
+            sonde_span_end(&open[--depth]);
+        }
+    }
+}
+
+static void *thread_main(void *lane) {
+    lane_run((unsigned)(uintptr_t)lane, 40);
+    return NULL;
+}
+
+static void child_run(void) {
+    if (mode != THREADED)
+        lane_run(0, UINT64_MAX);
+    pthread_t threads[THREADS];
+    for (uint64_t round = 0;; round++) {
+        for (unsigned i = 0; i < THREADS; i++) {
+            if (round && pthread_join(threads[i], NULL) != 0)
+                _exit(4);
+            if (pthread_create(&threads[i], NULL, thread_main, (void *)(uintptr_t)i) != 0)
+                _exit(4);
+        }
+    }
+}
+
+/* The hand-over first: memory that no agent has ever seen dies with its process, and that is no secret. */
+static void child_main(const char *path) {
+    (void)setenv("SONDE_AGENT_SOCKET", path, 1);
+    struct sonde_span span;
+    sonde_span_start(&span, SONDE_NAME("hello"), NULL);
+    sonde_span_end(&span);
+    for (int i = 0; i < 100 && sonde_flush(1000) != 0; i++)
+        sched_yield();
+    atomic_store(&progress->flushed, 1);
+    child_run();
+}
+
+/* ---- the parent ---- */
+
+static void on_item(void *user, const struct sonde_record_view *record, const uint8_t *body, size_t size) {
+    struct round *round = user;
+    struct sonde__skim_keys keys;
+    struct sonde__span_fields f;
+    sonde__skim_keys_init(&keys);
+    int seq = sonde__skim_keys_add(&keys, "seq"), check = sonde__skim_keys_add(&keys, "check");
+    int crashed = sonde__skim_keys_add(&keys, "sonde.crashed");
+    round->items++;
+    if (record->signal != SONDE_SIGNAL_TRACES || !sonde__span_skim(body, size, &keys, &f) || f.name_size < 4) {
+        round->wrong++;
+        return;
+    }
+    if (memcmp(f.name, "hell", 4) == 0)
+        return;
+    bool open = f.values[crashed].type == SONDE__VALUE_BOOL;
+    round->crashed += open;
+    const struct sonde__value *text = &f.values[check];
+    bool complete =
+        text->type == SONDE__VALUE_STRING && text->size == 16 && !memcmp(text->data, "0123456789abcdef", 16);
+    round->wrong += memcmp(f.name, "work", 4) != 0 || f.end_unix_ns < f.start_unix_ns || (!open && !complete);
+    if (f.values[seq].type != SONDE__VALUE_INT) {
+        round->unnumbered++;
+        return;
+    }
+    uint64_t number = (uint64_t)f.values[seq].integer >> 3, lane = (uint64_t)f.values[seq].integer & 7;
+    if (lane >= THREADS || number >= NUMBERS) {
+        round->wrong++;
+        return;
+    }
+    round->seen[lane][number]++;
+    round->lanes[lane]++;
+    atomic_store(&round->progress->read[lane], round->lanes[lane]);
+}
+
+static void take(struct round *round) {
+    if (mode == EXTENTS) /* so few fit into a ring that it would mostly wait for the receiver's next look */
+        round->rig->ops->drain(round->rig->receiver);
+    rig_visit(round->rig, on_item, round);
+    rig_release(round->rig);
+}
+
+static bool is_gone(void *user) {
+    struct round *round = user;
+    take(round);
+    return rig_peer_count(round->rig) == 0;
+}
+
+struct goal {
+    struct round *round;
+    uint64_t items;
+};
+static bool is_reached(void *user) {
+    struct goal *goal = user;
+    take(goal->round);
+    return goal->round->items >= goal->items;
+}
+
+static void count_round(struct round *round, uint64_t *lost, uint64_t *twice) {
+    for (unsigned lane = 0; lane < THREADS; lane++) {
+        uint64_t published = atomic_load(&round->progress->published[lane]);
+        for (uint64_t i = 0; i < NUMBERS && (i < published || round->seen[lane][i]); i++) {
+            *lost += i < published && round->seen[lane][i] == 0;
+            *twice += round->seen[lane][i] > 1;
+        }
+        memset(round->seen[lane], 0, published + 2 < NUMBERS ? published + 2 : NUMBERS);
+    }
+    *lost += round->wrong;
+    if (round->unnumbered > THREADS) /* killed between start and number: at most one a thread */
+        *twice += round->unnumbered - THREADS;
+}
+
+/* One process, killed. Returns false when the round itself went wrong. */
+static bool round_run(struct round *round, uint64_t records, uint64_t *lost, uint64_t *twice) {
+    memset(round->progress, 0, sizeof *round->progress);
+    round->items = round->crashed = round->unnumbered = round->wrong = 0;
+    memset(round->lanes, 0, sizeof round->lanes);
+    pid_t pid = fork();
+    if (pid == 0) {
+        child_main(round->rig->path);
+        _exit(0);
+    }
+    struct goal goal = {round, records};
+    bool reached = pid > 0 && rig_until(round->rig, is_reached, &goal);
+    for (uint64_t turns = random_step(&random_state) % 4; turns > 0; turns--)
+        (void)is_gone(round); /* lets the loop's own time pass, too */
+    /* A little more: longer, and the child would only wait for us to read. */
+    for (uint64_t spin = random_step(&random_state) % 200000; spin > 0; spin--)
+        __asm__ volatile("");
+    kill(pid, SIGKILL);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    bool gone = rig_until(round->rig, is_gone, round);
+    if (!reached || !gone || !WIFSIGNALED(status))
+        fprintf(stderr, "%s: only %llu records, status %x, gone %d\n", mode_names[mode],
+                (unsigned long long)round->items, (unsigned)status, gone);
+    count_round(round, lost, twice);
+    return reached && gone && WIFSIGNALED(status);
+}
+
+int main(int argc, char **argv) {
+    uint64_t kills = argc > 1 ? strtoull(argv[1], NULL, 10) : 300,
+             records = argc > 2 ? strtoull(argv[2], NULL, 10) : 10000;
+    static struct receiver_rig rig;
+    struct round round = {.rig = &rig};
+    progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    round.progress = progress;
+    for (unsigned i = 0; i < THREADS; i++)
+        round.seen[i] = calloc(1, NUMBERS);
+    if (progress == MAP_FAILED || !round.seen[THREADS - 1] || !rig_start(&rig, 256u << 20, true))
+        return 1;
+    uint64_t lost = 0, twice = 0, items = 0, crashed = 0;
+    bool ran = true;
+    for (uint64_t i = 0; i < kills && ran; i++) {
+        mode = (enum mode)(i % MODES);
+        uint64_t lost_before = lost, twice_before = twice;
+        ran = round_run(&round, records, &lost, &twice);
+        items += round.items;
+        crashed += round.crashed;
+        if (lost != lost_before || twice != twice_before)
+            fprintf(stderr, "round %llu (%s): lost %llu twice %llu wrong %llu without number %llu\n",
+                    (unsigned long long)i, mode_names[mode], (unsigned long long)(lost - lost_before),
+                    (unsigned long long)(twice - twice_before), (unsigned long long)round.wrong,
+                    (unsigned long long)round.unnumbered);
+    }
+    char text[256] = "";
+    bool balances = sonde_ledger_balances(rig.ledger, NULL, text, sizeof text);
+    uint64_t dropped = rig.ledger->intake[0].received - rig.ledger->intake[0].appended;
+    if (!balances || dropped)
+        fprintf(stderr, "ledger: %s dropped %llu\n", text, (unsigned long long)dropped);
+    rig_stop(&rig);
+    for (unsigned i = 0; i < THREADS; i++)
+        free(round.seen[i]);
+    fprintf(stderr, "%llu kills, %llu records, %llu of them open spans\n", (unsigned long long)kills,
+            (unsigned long long)items, (unsigned long long)crashed);
+    printf("{\"bench\":\"crash_lost\",\"median\":%llu,\"unit\":\"records\",\"x_clk\":0,\"runs\":%llu,\"dropped\":%llu}\n",
+           (unsigned long long)lost, (unsigned long long)kills, (unsigned long long)dropped);
+    printf("{\"bench\":\"crash_twice\",\"median\":%llu,\"unit\":\"records\",\"x_clk\":0,\"runs\":%llu,\"dropped\":%llu}\n",
+           (unsigned long long)twice, (unsigned long long)kills, (unsigned long long)dropped);
+    return ran && balances && lost == 0 && twice == 0 && dropped == 0 ? 0 : 1;
+}
