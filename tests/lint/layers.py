@@ -7,12 +7,12 @@ import source
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 LAYERS = ["include", "instrumentation", "exporters", "agent"]
-SOCKETS = {"sys/socket.h", "sys/un.h", "netinet/in.h", "netinet/tcp.h", "arpa/inet.h", "netdb.h"}
+SOCKETS = {"sys/socket.h", "sys/un.h", "netinet/tcp.h", "netdb.h"}  # addresses alone (netinet/in.h, arpa/inet.h) are data
 STANDARD = {"stdbool.h", "stddef.h", "stdint.h", "string.h", "stdlib.h", "limits.h", "errno.h"}
 # Header -> folders (or files) that may include it.
 HOMES = {
     "uv.h": ["agent/loop/", "agent/net/", "agent/main"],
-    "curl/curl.h": ["agent/net/", "include/sonde/carrier/", "examples/", "tests/"],
+    "curl/curl.h": ["agent/net/", "agent/command/", "include/sonde/carrier/", "examples/", "tests/"],
     "http_parser.h": ["agent/net/", "tests/"],
     "yaml.h": ["agent/config/", "tests/"],
     "hiredis/hiredis.h": ["agent/collect/", "include/sonde/carrier/", "examples/", "tests/"],

@@ -7,7 +7,7 @@ import source
 
 SUFFIXES = [".c", ".h", ".cc", ".py", ".sh", ".yaml", ".yml", ".build", ".map", ".proto", ".rules", ".service", ".conf",
             ".txt", ""]
-DATA = re.compile(r"(\.in/|/corpus/|/vectors?/|^LICENSE$|^\.gitignore$|\.gitattributes$)")
+DATA = re.compile(r"(\.in/|/corpus/|/vectors?/|^LICENSE$|^instrumentation/exported-symbols\.txt$|^\.gitignore$|\.gitattributes$)")
 MARK = "SPDX-License-Identifier: " + "Apache-2.0"
 URL_TO_FETCH = re.compile(r"\b(curl|wget)\b[^\n]*https?://|git clone |pip install [^\n]*https?://")
 
