@@ -35,14 +35,16 @@ static int metric_add(struct series_points *points, const struct sonde_alloc *al
         points->metrics = grown;
     }
     const char *unit = value->unit ? value->unit : "", *description = value->description ? value->description : "";
-    size_t name_size = strlen(value->name) + 1, unit_size = strlen(unit) + 1;
-    char *text = sonde_alloc_new(alloc, name_size + unit_size + strlen(description) + 1);
+    size_t name_size = strlen(value->name) + 1, unit_size = strlen(unit) + 1,
+           description_size = strlen(description) + 1;
+    size_t description_size = strlen(description) + 1;
+    char *text = sonde_alloc_new(alloc, name_size + unit_size + description_size);
     if (!text)
         return -ENOMEM;
     struct series_metric *metric = &points->metrics[points->metric_count];
     *metric = (struct series_metric){.name = memcpy(text, value->name, name_size),
                                      .unit = memcpy(text + name_size, unit, unit_size),
-                                     .description = strcpy(text + name_size + unit_size, description),
+                                     .description = memcpy(text + name_size + unit_size, description, description_size),
                                      .kind = value->kind,
                                      .is_double = value->is_double};
     *ret_metric = points->metric_count++;
