@@ -71,6 +71,6 @@ build() {
         meson setup "$dir" "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; rm -f "$log"; die "meson setup $dir failed"; }
         printf '%s' "$options" >"$dir/options.used"
     fi
-    meson compile -C "$dir" >"$log" 2>&1 || { grep -vE '^\[[0-9]+/[0-9]+\]' "$log" | tail -n 60 >&2; rm -f "$log"; die "building $dir failed"; }
+    meson compile -C "$dir" >"$log" 2>&1 || { sed -n '/^FAILED/,$p' "$log" | grep -vE '^\[[0-9]+/[0-9]+\]' | tail -n 60 >&2; rm -f "$log"; die "building $dir failed"; }
     rm -f "$log"
 }

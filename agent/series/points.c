@@ -35,8 +35,7 @@ static int metric_add(struct series_points *points, const struct sonde_alloc *al
         points->metrics = grown;
     }
     const char *unit = value->unit ? value->unit : "", *description = value->description ? value->description : "";
-    size_t name_size = strlen(value->name) + 1, unit_size = strlen(unit) + 1,
-           description_size = strlen(description) + 1;
+    size_t name_size = strlen(value->name) + 1, unit_size = strlen(unit) + 1;
     size_t description_size = strlen(description) + 1;
     char *text = sonde_alloc_new(alloc, name_size + unit_size + description_size);
     if (!text)
