@@ -3,6 +3,7 @@
 #include "instrumentation/metric/read.h"
 #include "instrumentation/metric/table.h"
 #include "instrumentation/ring/process.h"
+#include "tests/lib/child.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <sonde/sonde.h>
@@ -324,7 +325,7 @@ static void threads_add_up_exactly_and_after_they_are_gone(void **state) {
 static struct sonde_instrument fork_counter, fork_histogram;
 static struct sonde_series fork_series;
 
-static int child_run(void) {
+static int child_adds(void) {
     struct sonde__metric_reader *own = sonde__metric_reader_create(resize, NULL);
     struct sonde__metric_series series;
     uint32_t at = 0;
@@ -363,7 +364,7 @@ static void child_begins_at_zero_with_its_parents_handles(void **state) {
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)
-        _exit(child_run());
+        _exit(child_adds());
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
