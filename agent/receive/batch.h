@@ -29,7 +29,7 @@ void sonde__intake_init(struct sonde__intake *batch, const struct sonde_alloc *a
 void sonde__intake_deinit(struct sonde__intake *batch);
 /** Frames one record into its run. body borrowed. Returns 0, -ENOMEM (nothing added). */
 int sonde__intake_add(struct sonde__intake *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
-                     uint32_t size);
+                      uint32_t size);
 /** Empties it; keeps the buffers. */
 void sonde__intake_reset(struct sonde__intake *batch);
 

@@ -92,11 +92,14 @@ static void answer_memory(struct sonde__connection *connection, enum sonde__mess
     sonde__connection_send(connection, &answer, sizeof answer, -1);
 }
 
-static bool was_evicted(const struct sonde__services *services, const struct sonde__connection *connection) {
+static bool was_evicted(const struct sonde__connection *connection, const struct sonde__hello *hello) {
+    const struct sonde__services *services = connection->services;
     uint64_t now = sonde__services_now(services);
     for (uint32_t i = 0; i < SONDE__EVICTED_MAX; i++) {
         const struct sonde__evicted *e = &services->evicted[i];
-        if (e->until_ns > now && e->uid == connection->uid && e->pid == connection->pid)
+        bool same =
+            (e->pid && e->pid == connection->pid) || !memcmp(e->process_id, hello->process_id, sizeof e->process_id);
+        if (e->until_ns > now && e->uid == connection->uid && same)
             return true;
     }
     return false;
@@ -167,7 +170,7 @@ static void on_hello(struct sonde__connection *connection, const uint8_t *bytes,
     int refusal = 0;
     if (!sonde__services_uid_allowed(services, connection->uid))
         refusal = SONDE__REFUSED_PEER;
-    else if (was_evicted(services, connection))
+    else if (was_evicted(connection, &hello))
         refusal = SONDE__REFUSED_VIOLATION;
     else
         refusal = attach(connection, &hello, bytes + sizeof hello);
@@ -333,8 +336,11 @@ static void accept_one(struct sonde__services *services, int fd) {
 void sonde__connection_accept(struct sonde__services *services) {
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         int fd = accept4(services->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                sonde__services_pause_listener(services); /* it stays readable: not in circles */
             break;
+        }
         if (services->connection_count >= SONDE__PEERS_MAX)
             close(fd);
         else

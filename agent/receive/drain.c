@@ -199,7 +199,7 @@ static size_t memory_drain(struct sonde__peer *peer, struct sonde__peer_memory *
 
 bool sonde__peer_drain(struct sonde__peer *peer) {
     struct sonde__services *services = peer->services;
-    if (services->blocked || !chunk_buffer(services))
+    if (services->stopped || services->blocked || !chunk_buffer(services))
         return false;
     size_t size = 0;
     uint32_t first = peer->next_memory;

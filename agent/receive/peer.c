@@ -106,9 +106,21 @@ static void unlink_peer(struct sonde__peer *peer) {
     }
 }
 
+static void tell_gone(const struct sonde__peer *peer) {
+    const struct sonde_receiver_env *env = &peer->services->env;
+    if (!env->peer_gone || !peer->pidfd_watch) /* without a watch it never was one of us */
+        return;
+    struct sonde_peer_view last = {
+        .pid = peer->pid, .uid = peer->uid, .dropped = peer->dropped, .violations = peer->violations};
+    memcpy(last.service_name, peer->service_name, sizeof last.service_name);
+    memcpy(last.records, peer->records, sizeof last.records);
+    env->peer_gone(env->peer_gone_user, &last);
+}
+
 void sonde__peer_destroy(struct sonde__peer *peer) {
     struct sonde__services *services = peer->services;
     unlink_peer(peer);
+    tell_gone(peer);
     if (services->batch_peer == peer)
         batch_abandon(services);
     if (peer->connection) {
@@ -149,8 +161,10 @@ void sonde__peer_evict(struct sonde__peer *peer) {
     struct sonde__services *services = peer->services;
     sonde_agent_log(SONDE_LOG_WARN, "Evicting a service after three violations, its records are lost for a minute",
                     "service=%s pid=%u uid=%u", sonde_agent_log_quote(peer->service_name), peer->pid, peer->uid);
-    services->evicted[services->evicted_next++ % SONDE__EVICTED_MAX] = (struct sonde__evicted){
+    struct sonde__evicted *evicted = &services->evicted[services->evicted_next++ % SONDE__EVICTED_MAX];
+    *evicted = (struct sonde__evicted){
         .pid = peer->pid, .uid = peer->uid, .until_ns = sonde__services_now(services) + EVICTED_NS};
+    memcpy(evicted->process_id, peer->process_id, sizeof evicted->process_id);
     if (peer->connection) {
         struct sonde__memory_message message = {.message = {SONDE__EVICTED, SONDE__PROTOCOL_VERSION, sizeof message},
                                                 .reason = SONDE__REFUSED_VIOLATION};

@@ -54,6 +54,10 @@ void sonde__services_wake(struct sonde__services *services, uint64_t monotonic_n
     sonde_timer_set(services->timer, monotonic_ns);
 }
 
+void sonde__services_pause_listener(struct sonde__services *services) {
+    services->listener_paused = sonde_watch_change(services->listener_watch, 0) == 0;
+}
+
 bool sonde__services_uid_allowed(const struct sonde__services *services, uint32_t uid) {
     const struct sonde_string_list *list = &services->config->allow_uids;
     char text[16];
@@ -147,6 +151,8 @@ static void turn(void *user) {
     struct sonde__services *services = user;
     uint64_t now = sonde__services_now(services), before = records_taken(services);
     services->timer_ns = UINT64_MAX;
+    if (services->stopped)
+        return;
     bool more = false;
     if (services->blocked)
         (void)sonde__intake_flush(services); /* still full: next turn */
@@ -155,8 +161,10 @@ static void turn(void *user) {
         more |= peer_turn(peer);
     }
     sonde__connections_sweep(services, false);
+    if (services->listener_paused && sonde_watch_change(services->listener_watch, SONDE_WATCH_READ) == 0)
+        services->listener_paused = false;
     idle_look(services, records_taken(services) == before);
-    if (services->peers || services->connections)
+    if (services->peers || services->connections || services->listener_paused)
         sonde__services_wake(services, more && !services->blocked ? now : now + SONDE__POLL_NS);
 }
 
@@ -269,6 +277,13 @@ static void drain(void *self) {
     }
 }
 
+/* What the rings still hold stays there: the next agent finds it, and what is delivered until then is let go. */
+static void stop(void *self) {
+    struct sonde__services *services = self;
+    services->stopped = true;
+    (void)sonde_watch_change(services->listener_watch, 0);
+}
+
 static void view(const struct sonde__peer *peer, struct sonde_peer_view *ret_view) {
     *ret_view = (struct sonde_peer_view){.pid = peer->pid,
                                          .uid = peer->uid,
@@ -312,6 +327,7 @@ const struct sonde_receiver_ops sonde_receiver_services = {
     .create = create,
     .released = released,
     .drain = drain,
+    .stop = stop,
     .peers = peers,
     .destroy = destroy,
 };

@@ -118,6 +118,7 @@ struct sonde__connection {
 /* Evicted producers, so that one does not come back at once. */
 #define SONDE__EVICTED_MAX 64u
 struct sonde__evicted {
+    uint8_t process_id[16];
     uint32_t pid, uid;
     uint64_t until_ns;
 };
@@ -137,8 +138,10 @@ struct sonde__services {
     uint32_t peer_count, connection_count, idle_turns;
     struct sonde__intake batch;
     struct sonde__peer *batch_peer; /* whose records the batch holds */
-    bool blocked;                   /* the queue is full: nothing is read until the batch is in */
-    uint8_t *chunk;                 /* SONDE__RING_CHUNK_SIZE, NULL when idle */
+    bool stopped;                   /* no more intake, only letting go */
+    bool listener_paused;
+    bool blocked;   /* the queue is full: nothing is read until the batch is in */
+    uint8_t *chunk; /* SONDE__RING_CHUNK_SIZE, NULL when idle */
     struct sonde__evicted evicted[SONDE__EVICTED_MAX];
     uint32_t evicted_next;
 };
@@ -146,6 +149,8 @@ struct sonde__services {
 /* services.c */
 /** Looks again at monotonic_ns at the latest. */
 void sonde__services_wake(struct sonde__services *services, uint64_t monotonic_ns);
+/** Accepts nobody until the next turn: out of descriptors. */
+void sonde__services_pause_listener(struct sonde__services *services);
 uint64_t sonde__services_now(const struct sonde__services *services);
 bool sonde__services_uid_allowed(const struct sonde__services *services, uint32_t uid);
 

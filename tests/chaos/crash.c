@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kill -9 of a process that writes, at random moments: nothing that it published may be lost or come twice.
  *
- *   crash [KILLS [RECORDS]]     KILLS rounds (300), each after at least RECORDS records (10000)
+ *   crash [KILLS [RECORDS]] [FIGURE...]    KILLS rounds (300), each after at least RECORDS records (10000)
+ *
+ * Prints the figures crash_lost and crash_twice (tests/bench/README.md); it is a test as well.
  *
  * The parent runs the receiver `services` on a real loop, queue and ledger; the child links libsonde. The child tells
  * in a page of shared memory, which survives it, up to which number its spans are published: started, with their number
@@ -10,6 +12,7 @@
  *   nested   spans up to 8 deep, ring laps              extents  spans of 4 to 20 KiB
  *   threads  threads that start (attach), write a little and end (detach), six at a time
  *   rename   attributes overwritten and names changed, so that bodies are caught in the middle of a move */
+#include "agent/log.h"
 #include "instrumentation/wire/skim.h"
 #include "tests/lib/receiver_rig.h"
 #include <pthread.h>
@@ -234,44 +237,87 @@ static bool round_run(struct round *round, uint64_t records, uint64_t *lost, uin
     return reached && gone && WIFSIGNALED(status);
 }
 
+struct totals {
+    uint64_t lost, twice, items, crashed, dropped;
+};
+
+/* All rounds. Returns false when one of them went wrong. */
+static bool rounds_run(struct round *round, uint64_t kills, uint64_t records, struct totals *totals) {
+    bool ran = true;
+    for (uint64_t i = 0; i < kills && ran; i++) {
+        mode = (enum mode)(i % MODES);
+        uint64_t lost = 0, twice = 0;
+        ran = round_run(round, records, &lost, &twice);
+        totals->lost += lost;
+        totals->twice += twice;
+        totals->items += round->items;
+        totals->crashed += round->crashed;
+        if (lost || twice)
+            fprintf(stderr, "round %llu (%s): lost %llu twice %llu wrong %llu without number %llu\n",
+                    (unsigned long long)i, mode_names[mode], (unsigned long long)lost, (unsigned long long)twice,
+                    (unsigned long long)round->wrong, (unsigned long long)round->unnumbered);
+    }
+    char text[256] = "";
+    bool balances = sonde_ledger_balances(round->rig->ledger, NULL, text, sizeof text);
+    const struct sonde_ledger_intake *intake = &round->rig->ledger->intake[SONDE_SIGNAL_TRACES];
+    totals->dropped = intake->received - intake->appended;
+    if (!balances || totals->dropped)
+        fprintf(stderr, "ledger: %s dropped %llu\n", text, (unsigned long long)totals->dropped);
+    return ran && balances && totals->dropped == 0;
+}
+
+static void figure_print(const char *name, uint64_t sum, uint64_t kills, uint64_t dropped) {
+    printf("{\"bench\":\"%s\",\"median\":%llu,\"unit\":\"records\",\"x_clk\":0,\"runs\":%llu,\"dropped\":%llu}\n", name,
+           (unsigned long long)sum, (unsigned long long)kills, (unsigned long long)dropped);
+}
+
+/* Numbers are KILLS and RECORDS, other words name figures. Returns false for --list. */
+static bool arguments_read(int argc, char **argv, uint64_t numbers[2], bool wanted[2]) {
+    static const char *const names[] = {"crash_lost", "crash_twice"};
+    int number_count = 0;
+    wanted[0] = wanted[1] = true;
+    for (int i = 1, named = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--list") == 0) {
+            printf("%s\n%s\n", names[0], names[1]);
+            return false;
+        }
+        if (*argv[i] >= '0' && *argv[i] <= '9') {
+            if (number_count < 2)
+                numbers[number_count++] = strtoull(argv[i], NULL, 10);
+            continue;
+        }
+        if (!named++)
+            wanted[0] = wanted[1] = false;
+        for (int n = 0; n < 2; n++)
+            wanted[n] = wanted[n] || strcmp(argv[i], names[n]) == 0;
+    }
+    return true;
+}
+
 int main(int argc, char **argv) {
-    uint64_t kills = argc > 1 ? strtoull(argv[1], NULL, 10) : 300,
-             records = argc > 2 ? strtoull(argv[2], NULL, 10) : 10000;
     static struct receiver_rig rig;
     struct round round = {.rig = &rig};
+    struct totals totals = {0};
+    uint64_t numbers[2] = {300, 10000};
+    bool wanted[2];
+    if (!arguments_read(argc, argv, numbers, wanted))
+        return 0;
     progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     round.progress = progress;
     for (unsigned i = 0; i < THREADS; i++)
         round.seen[i] = calloc(1, NUMBERS);
     if (progress == MAP_FAILED || !round.seen[THREADS - 1] || !rig_start(&rig, 256u << 20, true))
         return 1;
-    uint64_t lost = 0, twice = 0, items = 0, crashed = 0;
-    bool ran = true;
-    for (uint64_t i = 0; i < kills && ran; i++) {
-        mode = (enum mode)(i % MODES);
-        uint64_t lost_before = lost, twice_before = twice;
-        ran = round_run(&round, records, &lost, &twice);
-        items += round.items;
-        crashed += round.crashed;
-        if (lost != lost_before || twice != twice_before)
-            fprintf(stderr, "round %llu (%s): lost %llu twice %llu wrong %llu without number %llu\n",
-                    (unsigned long long)i, mode_names[mode], (unsigned long long)(lost - lost_before),
-                    (unsigned long long)(twice - twice_before), (unsigned long long)round.wrong,
-                    (unsigned long long)round.unnumbered);
-    }
-    char text[256] = "";
-    bool balances = sonde_ledger_balances(rig.ledger, NULL, text, sizeof text);
-    uint64_t dropped = rig.ledger->intake[0].received - rig.ledger->intake[0].appended;
-    if (!balances || dropped)
-        fprintf(stderr, "ledger: %s dropped %llu\n", text, (unsigned long long)dropped);
+    sonde_agent_log_level_set(SONDE_LOG_WARN);
+    bool ran = rounds_run(&round, numbers[0], numbers[1], &totals);
     rig_stop(&rig);
     for (unsigned i = 0; i < THREADS; i++)
         free(round.seen[i]);
-    fprintf(stderr, "%llu kills, %llu records, %llu of them open spans\n", (unsigned long long)kills,
-            (unsigned long long)items, (unsigned long long)crashed);
-    printf("{\"bench\":\"crash_lost\",\"median\":%llu,\"unit\":\"records\",\"x_clk\":0,\"runs\":%llu,\"dropped\":%llu}\n",
-           (unsigned long long)lost, (unsigned long long)kills, (unsigned long long)dropped);
-    printf("{\"bench\":\"crash_twice\",\"median\":%llu,\"unit\":\"records\",\"x_clk\":0,\"runs\":%llu,\"dropped\":%llu}\n",
-           (unsigned long long)twice, (unsigned long long)kills, (unsigned long long)dropped);
-    return ran && balances && lost == 0 && twice == 0 && dropped == 0 ? 0 : 1;
+    fprintf(stderr, "%llu kills, %llu records, %llu of them open spans\n", (unsigned long long)numbers[0],
+            (unsigned long long)totals.items, (unsigned long long)totals.crashed);
+    if (wanted[0])
+        figure_print("crash_lost", totals.lost, numbers[0], totals.dropped);
+    if (wanted[1])
+        figure_print("crash_twice", totals.twice, numbers[0], totals.dropped);
+    return ran && totals.lost == 0 && totals.twice == 0 ? 0 : 1;
 }

@@ -10,6 +10,7 @@
  *   spam       valid spans as fast as it goes (allowed: it may only cost itself)
  * Holds when: the receiver lives, the healthy service lost nothing and got each record in once, those who broke the
  * rules were evicted, and the ledger balances. */
+#include "agent/log.h"
 #include "tests/lib/peer_fake.h"
 #include "tests/lib/receiver_rig.h"
 #include <fcntl.h>
@@ -262,6 +263,7 @@ int main(int argc, char **argv) {
     peer_fake_attach(&h.peer, 0);
     if (!peer_fake_connect(&h.peer, h.rig.path, "healthy") || !rig_until(&h.rig, healthy_is_in, &h))
         return 1;
+    sonde_agent_log_level_set(SONDE_LOG_ERROR); /* it has much to say about them */
     for (unsigned i = 0; i < HOSTILE; i++)
         crowd_start(&crowd, i, h.rig.path);
     for (uint64_t end = now_ns() + seconds * 1000000000u; now_ns() < end;) {

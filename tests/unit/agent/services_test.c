@@ -581,6 +581,43 @@ static void services_report_a_span_whose_record_was_not_published(void **state) 
     assert_int_equal(f->crashed, 1);
 }
 
+static bool has_crash_flags(void *user) {
+    struct fixture *f = user;
+    rig_visit(&f->rig, on_item, f);
+    return f->unfinished > 0;
+}
+
+static void services_close_spans_when_another_program_runs_in_the_process(void **state) {
+    struct fixture *f = *state;
+    peer_fake_attach(&f->peer, 0);
+    hand_over(f);
+    open_plain(f);
+    struct peer_fake before = f->peer;
+    close(before.socket); /* as exec does */
+    before.socket = -1;
+    assert_true(peer_fake_init(&f->peer));
+    hand_over(f);
+    assert_true(rig_until(&f->rig, has_crash_flags, f));
+    assert_int_equal(f->items, 1);
+    assert_int_equal(f->crashed + f->with_status, 0);
+    assert_int_equal(rig_peer_count(&f->rig), 1);
+    peer_fake_deinit(&before);
+}
+
+static void services_keep_two_libraries_of_one_process_apart(void **state) {
+    struct fixture *f = *state;
+    peer_fake_attach(&f->peer, 0);
+    hand_over(f);
+    open_plain(f);
+    struct peer_fake first = f->peer;
+    assert_true(peer_fake_init(&f->peer));
+    hand_over(f); /* the first is still connected */
+    rig_run(&f->rig, 150);
+    assert_int_equal(rig_peer_count(&f->rig), 2);
+    assert_int_equal(f->unfinished + f->crashed, 0);
+    peer_fake_deinit(&first);
+}
+
 static void services_refuse_random_messages(void **state) {
     struct fixture *f = *state;
     uint64_t random = 88172645463325252u;
@@ -634,6 +671,8 @@ int main(void) {
         CASE(services_keep_the_valid_part_of_a_torn_span),
         CASE(services_report_a_committed_span_once),
         CASE(services_report_a_span_whose_record_was_not_published),
+        CASE(services_close_spans_when_another_program_runs_in_the_process),
+        CASE(services_keep_two_libraries_of_one_process_apart),
         CASE(services_refuse_random_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
