@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between start and end of a span, in inject and extract, in a log and a counter add: no allocation, no mutex, and no
+ * system call but the clock and the doorbell, once the thread is warm. Each row of the table runs in a child of its
+ * own: there a seccomp filter traps every other system call of the calling thread, and allocator and mutexes count. A
+ * new hot-path call is a new row. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sonde/sonde.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- what is counted ---- */
+
+static struct verdict {
+    int syscall;
+    unsigned allocations, mutexes, calls;
+} * verdict;               /* shared with the child */
+static __thread int armed; /* this thread only: the link thread may do as it likes */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* Of sanitizer/allocator_interface.h, which Debian's gcc comes without. */
+int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void *, size_t), void (*)(const volatile void *));
+#define SANITIZED
+static void on_malloc(const volatile void *memory, size_t size) {
+    (void)memory, (void)size;
+    if (armed)
+        verdict->allocations++;
+}
+static void on_free(const volatile void *memory) {
+    (void)memory;
+}
+#else
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+void *malloc(size_t size) {
+    if (armed)
+        verdict->allocations++;
+    return __libc_malloc(size);
+}
+void *calloc(size_t count, size_t size) {
+    if (armed)
+        verdict->allocations++;
+    return __libc_calloc(count, size);
+}
+void *realloc(void *memory, size_t size) {
+    if (armed)
+        verdict->allocations++;
+    return __libc_realloc(memory, size);
+}
+/* Mutexes that were free make no system call: they are counted by name. */
+int pthread_mutex_lock(pthread_mutex_t *mutex) {
+    static int (*next)(pthread_mutex_t *);
+    if (armed)
+        verdict->mutexes++;
+    if (!next)
+        next = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_lock");
+    return next(mutex);
+}
+#endif
+
+/* A sanitizer's _exit() makes system calls of its own. */
+static void leave(int code) {
+    syscall(SYS_exit_group, code);
+}
+
+static void on_trap(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)context;
+    verdict->syscall = info->si_syscall;
+    leave(1);
+}
+
+static int forbid_syscalls(void) {
+#define ALLOW(number) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ALLOW(__NR_clock_gettime), /* where the vDSO has no clock */
+        ALLOW(__NR_write),         /* the doorbell; counted by the library, none without an agent */
+        ALLOW(__NR_exit_group),
+        ALLOW(__NR_rt_sigreturn),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+    };
+    struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
+    struct sigaction action = {.sa_flags = SA_SIGINFO};
+    action.sa_sigaction = on_trap;
+    if (sigaction(SIGSYS, &action, NULL) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return -1;
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+/* ---- the rows ---- */
+
+static void span_plain(int i) {
+    struct sonde_span outer, inner;
+    sonde_span_start(&outer, SONDE_NAME("outer"), NULL); /* a root: draws a trace id */
+    sonde_span_start(&inner, SONDE_NAME("inner"), NULL);
+    sonde_span_set_int64(&inner, SONDE_KEY("i"), i);
+    sonde_span_set_cstr(&inner, sonde_key("http.route"), "/users/{id}");
+    sonde_span_end(&inner);
+    sonde_span_end(&outer);
+}
+
+static void span_with_everything(int i) {
+    static char text[6000];
+    static const int64_t numbers[] = {1, 2, 3};
+    struct sonde_attribute list = {.key = SONDE_KEY("list"), .type = SONDE_VALUE_INT64_ARRAY, .size = 3};
+    struct sonde_link link = {.context = {.span = {.trace_id = {1}, .span_id = {1}}}};
+    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+    struct sonde_context context;
+    struct sonde_span span;
+    list.value.int64s = numbers;
+    link.attributes = &list;
+    link.attribute_count = 1;
+    options.links = &link;
+    options.link_count = 1;
+    if (!text[0])
+        memset(text, 'x', sizeof text - 1);
+    sonde_span_start(&span, SONDE_NAME("everything"), &options);
+    sonde_span_set_string(&span, SONDE_KEY("big"), text, sizeof text - 1); /* extents */
+    sonde_span_set_string(&span, SONDE_KEY("bad"), "\xFF", 1);
+    sonde_span_set_double(&span, SONDE_KEY("d"), i);
+    sonde_span_set_bool(&span, SONDE_KEY("b"), true);
+    sonde_span_set_bytes(&span, SONDE_KEY("raw"), text, 10);
+    sonde_span_set(&span, &list);
+    sonde_span_set_int64(&span, SONDE_KEY("b"), 1); /* replaces */
+    sonde_span_add_event(&span, SONDE_NAME("event"), 0, &list, 1);
+    sonde_span_add_link(&span, &link);
+    sonde_span_record_exception(&span, "Error", "message", text);
+    sonde_span_set_name(&span, SONDE_NAME("renamed"));
+    sonde_span_context_get(&span, &context);
+    sonde_span_set_status(&span, SONDE_STATUS_ERROR, "description");
+    sonde_span_end(&span);
+}
+
+static void span_under_remote_parents(int i) {
+    struct sonde_context parent = {
+        .span = {.trace_id = {1}, .span_id = {1}, .flags = (uint8_t)(i & 1), .is_remote = 1}};
+    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+    struct sonde_span span, child;
+    memcpy(parent.tracestate, "ot=th:8,a=1", 11);
+    parent.tracestate_length = 11;
+    options.parent = &parent;
+    sonde_span_start(&span, SONDE_NAME("server"), &options);
+    sonde_span_start(&child, SONDE_NAME("child"), NULL);
+    sonde_span_end(&child);
+    sonde_span_end(&span);
+}
+
+static void context_moves(int i) {
+    struct sonde_context context;
+    struct sonde_context_token token;
+    (void)i;
+    sonde_context_current(&context);
+    token = sonde_context_attach(&context);
+    (void)sonde_context_current_span();
+    sonde_context_detach(token);
+}
+
+static void log_record(int i) {
+    struct sonde_attribute attribute = sonde_attribute_int64(SONDE_KEY("i"), i);
+    sonde_log(SONDE_SEVERITY_ERROR, "something happened", 18, &attribute, 1);
+}
+
+/* Inject and extract through a carrier that has room for two headers. */
+struct headers {
+    char value[2][1200];
+    size_t size[2];
+};
+static size_t header_of(struct sonde_string name) {
+    return name.size == 11; /* "traceparent", else "tracestate" */
+}
+static bool header_get(void *self, struct sonde_string name, struct sonde_string *ret_value) {
+    struct headers *headers = self;
+    size_t i = header_of(name);
+    *ret_value = (struct sonde_string){headers->value[i], headers->size[i]};
+    return headers->size[i] != 0;
+}
+static void header_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
+    struct sonde_string value;
+    if (header_get(self, name, &value))
+        (void)visit(user, value);
+}
+static int header_set(void *self, struct sonde_string name, struct sonde_string value) {
+    struct headers *headers = self;
+    size_t i = header_of(name);
+    if (value.size > sizeof headers->value[i])
+        return SONDE_ETOOBIG;
+    memcpy(headers->value[i], value.data, value.size);
+    headers->size[i] = value.size;
+    return 0;
+}
+static void header_remove(void *self, struct sonde_string name) {
+    ((struct headers *)self)->size[header_of(name)] = 0;
+}
+static void inject_and_extract(int i) {
+    static const struct sonde_carrier_ops ops = {
+        .get = header_get, .each = header_each, .set = header_set, .remove = header_remove};
+    static struct headers headers;
+    struct sonde_carrier carrier = {&ops, &headers};
+    struct sonde_context context = {.span = {.trace_id = {1}, .span_id = {(uint8_t)(i | 1)}, .flags = 1}};
+    memcpy(context.tracestate, "a=1", 3);
+    context.tracestate_length = 3;
+    (void)sonde_inject(&context, &carrier);
+    (void)sonde_extract(&carrier, &context);
+}
+
+static const struct row {
+    const char *name;
+    void (*call)(int i);
+} rows[] = {
+    {"span_plain", span_plain},
+    {"span_with_everything", span_with_everything},
+    {"span_under_remote_parents", span_under_remote_parents},
+    {"context_moves", context_moves},
+    {"log_record", log_record},
+    {"inject_and_extract", inject_and_extract},
+};
+
+/* ---- running them ---- */
+
+#define WARM_UP 300
+#define CALLS   3000 /* the ring fills up on the way: dropping is a hot path too */
+
+static void child(const struct row *row) {
+    for (int i = 0; i < WARM_UP; i++)
+        row->call(i);
+    if (forbid_syscalls())
+        leave(errno == EINVAL || errno == EACCES ? 77 : 2);
+    armed = 1;
+    for (int i = 0; i < CALLS; i++, verdict->calls++)
+        row->call(WARM_UP + i);
+    armed = 0;
+    leave(0);
+}
+
+static int run(const struct row *row) {
+    int status;
+    memset(verdict, 0, sizeof *verdict);
+    verdict->syscall = -1;
+    pid_t pid = fork();
+    if (pid == 0)
+        child(row);
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void hot_path_makes_no_system_call_and_no_allocation(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int code = run(&rows[i]);
+        if (code == 77) {
+            print_message("skipped: the system refuses seccomp filters\n");
+            skip();
+        }
+        if (code || verdict->allocations || verdict->mutexes || verdict->calls != CALLS)
+            fail_msg("%s: exit %d after %u calls, system call %d, %u allocations, %u mutexes", rows[i].name, code,
+                     verdict->calls, verdict->syscall, verdict->allocations, verdict->mutexes);
+    }
+}
+
+/* The test of the test: what is forbidden is found. */
+static void bad_syscall(int i) {
+    if (i == WARM_UP)
+        (void)syscall(SYS_getppid);
+}
+static void bad_allocation(int i) { /* when warm too, so that the allocator has memory by then */
+    static void *volatile memory;
+    (void)i;
+    memory = malloc(10);
+    free(memory);
+}
+static void forbidden_things_are_found(void **state) {
+    (void)state;
+    static const struct row syscalls = {"bad_syscall", bad_syscall}, allocations = {"bad_allocation", bad_allocation};
+    int code = run(&syscalls);
+    if (code == 77)
+        skip();
+    assert_int_equal(code, 1);
+    assert_int_equal(verdict->syscall, SYS_getppid);
+    (void)run(&allocations);
+    assert_in_range(verdict->allocations, 1, CALLS);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hot_path_makes_no_system_call_and_no_allocation),
+        cmocka_unit_test(forbidden_things_are_found),
+    };
+    setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
+#ifdef SANITIZED
+    (void)__sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
+#endif
+    verdict = mmap(NULL, sizeof *verdict, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (verdict == MAP_FAILED)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
