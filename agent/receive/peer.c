@@ -108,7 +108,7 @@ static void unlink_peer(struct sonde__peer *peer) {
 
 static void tell_gone(const struct sonde__peer *peer) {
     const struct sonde_receiver_env *env = &peer->services->env;
-    if (!env->peer_gone || !peer->pidfd_watch) /* without a watch it never was one of us */
+    if (!env->peer_gone || (peer->state == SONDE__PEER_ALIVE && !peer->pidfd_watch)) /* it never was one of us */
         return;
     struct sonde_peer_view last = {
         .pid = peer->pid, .uid = peer->uid, .dropped = peer->dropped, .violations = peer->violations};
