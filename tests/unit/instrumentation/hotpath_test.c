@@ -220,6 +220,30 @@ static void inject_and_extract(int i) {
     (void)sonde_extract(&carrier, &context);
 }
 
+static struct sonde_instrument instrument_of(enum sonde_instrument_kind kind, const char *name) {
+    struct sonde_instrument instrument;
+    struct sonde_instrument_options options = {.size = sizeof options, .kind = kind, .name = name};
+    options.number = kind == SONDE_HISTOGRAM ? SONDE_NUMBER_DOUBLE : SONDE_NUMBER_INT64;
+    if (sonde_instrument_create(&options, &instrument) != 0)
+        leave(3);
+    return instrument;
+}
+static void metrics(int i) {
+    static bool ready;
+    static struct sonde_instrument counter;
+    static struct sonde_series bound, histogram;
+    struct sonde_attribute attribute = sonde_attribute_int64(SONDE_KEY("shard"), i & 3);
+    if (!ready) { /* in the warm-up */
+        counter = instrument_of(SONDE_COUNTER, "hot.counter");
+        bound = sonde_series_bind(counter, &attribute, 1);
+        histogram = sonde_series_bind(instrument_of(SONDE_HISTOGRAM, "hot.histogram"), NULL, 0);
+        ready = true;
+    }
+    sonde_counter_add(bound, 1);
+    sonde_histogram_record(histogram, i + 0.5);
+    sonde_instrument_add(counter, 1, &attribute, 1);
+}
+
 static const struct row {
     const char *name;
     void (*call)(int i);
@@ -230,6 +254,7 @@ static const struct row {
     {"context_moves", context_moves},
     {"log_record", log_record},
     {"inject_and_extract", inject_and_extract},
+    {"metrics", metrics},
 };
 
 /* ---- running them ---- */
