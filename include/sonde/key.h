@@ -25,14 +25,15 @@ struct sonde_key {
 };
 
 /* The key numbers are a function of length and four bytes, so that a compiler folds them for a literal:
- * first, last, the one a third from the end, and the middle one tell most semantic-convention keys apart. */
+ * first, last, the one a third from the end, and the middle one tell most semantic-convention keys apart. The factors
+ * were searched for so that keys of HTTP, database, messaging and RPC spans seldom share a number. */
 #define SONDE_KEY_BYTE(s, i) ((uint32_t)(unsigned char)(s)[i])
 #define SONDE_KEY_MIX(s, n)                                                                        \
     ((n) == 0u ? 0u                                                                                \
-               : ((uint32_t)(n)*0x9E3779B1u) ^ (SONDE_KEY_BYTE(s, 0) * 0x85EBCA6Bu) ^              \
-                     (SONDE_KEY_BYTE(s, (n)-1u) * 0xC2B2AE35u) ^                                   \
-                     (SONDE_KEY_BYTE(s, (n) / 2u) * 0x27D4EB2Fu) ^                                 \
-                     (SONDE_KEY_BYTE(s, (n)-1u - (n) / 3u) * 0x165667B1u))
+               : ((uint32_t)(n)*0x5892DDA1u) ^ (SONDE_KEY_BYTE(s, 0) * 0x83F7BAE1u) ^              \
+                     (SONDE_KEY_BYTE(s, (n)-1u) * 0xEF729DDFu) ^                                   \
+                     (SONDE_KEY_BYTE(s, (n) / 2u) * 0xA523A00Bu) ^                                 \
+                     (SONDE_KEY_BYTE(s, (n)-1u - (n) / 3u) * 0xFAA54607u))
 
 static inline struct sonde_key sonde_key_make(const char *text, size_t length, uint32_t mix, int padded) {
     struct sonde_key key;

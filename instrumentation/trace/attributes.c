@@ -121,10 +121,26 @@ static void set_slow(struct sonde__thread *thread, struct sonde__slot *slot, con
     slot->attributes++;
 }
 
+/* A key travels in two registers. Handed on as a struct it would be put together again from its fields, on the hot path
+ * too; so the slow halves get the two words. */
+static inline uint64_t key_rest(struct sonde_key key) {
+    uint64_t rest;
+    memcpy(&rest, &key.length, sizeof rest);
+    return rest;
+}
+static inline struct sonde_key key_whole(const char *text, uint64_t rest) {
+    struct sonde_key key = {.text = text};
+    memcpy(&key.length, &rest, sizeof rest);
+    return key;
+}
+_Static_assert(sizeof(struct sonde_key) == 16 && offsetof(struct sonde_key, length) == 8, "two words");
+
 /* Each setter in two halves: one that makes no calls, for an attribute that is short and new; and one for the rest. */
-static SONDE__COLD void set_string_slow(struct sonde_span *span, struct sonde_key key, const char *value, size_t size) {
-    struct sonde__edit edit;
+static SONDE__COLD void set_string_slow(struct sonde_span *span, const char *text, uint64_t rest, const char *value,
+                                        size_t size) {
+    struct sonde_key key = key_whole(text, rest);
     struct sonde_attribute attribute = sonde_attribute_string_n(key, value, size);
+    struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
     if (string_is_short(key, size) && key_is_perhaps_known(edit.slot, key))
@@ -136,6 +152,7 @@ static SONDE__COLD void set_string_slow(struct sonde_span *span, struct sonde_ke
 
 static inline __attribute__((always_inline)) void set_string(struct sonde_span *span, struct sonde_key key,
                                                              const char *value, size_t size) {
+    const uint64_t rest = key_rest(key);
     struct sonde__edit edit;
     if (SONDE__LIKELY(string_is_short(key, size) && sonde__edit_try(&edit, span))) {
         bool done = !key_is_perhaps_known(edit.slot, key) && put_string(edit.slot, key, value, size);
@@ -143,7 +160,7 @@ static inline __attribute__((always_inline)) void set_string(struct sonde_span *
         if (SONDE__LIKELY(done))
             return;
     }
-    set_string_slow(span, key, value, size);
+    set_string_slow(span, key.text, rest, value, size);
 }
 
 SONDE__HOT void sonde_span_set_string(struct sonde_span *span, struct sonde_key key, const char *value, size_t size) {
@@ -156,9 +173,10 @@ SONDE__HOT void sonde_span_set_cstr(struct sonde_span *span, struct sonde_key ke
         set_string(span, key, value, strlen(value));
 }
 
-static SONDE__COLD void set_int64_slow(struct sonde_span *span, struct sonde_key key, int64_t value) {
-    struct sonde__edit edit;
+static SONDE__COLD void set_int64_slow(struct sonde_span *span, const char *text, uint64_t rest, int64_t value) {
+    struct sonde_key key = key_whole(text, rest);
     struct sonde_attribute attribute = sonde_attribute_int64(key, value);
+    struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
     if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
@@ -169,6 +187,7 @@ static SONDE__COLD void set_int64_slow(struct sonde_span *span, struct sonde_key
 }
 
 SONDE__HOT void sonde_span_set_int64(struct sonde_span *span, struct sonde_key key, int64_t value) {
+    const uint64_t rest = key_rest(key);
     struct sonde__edit edit;
     if (!span->slot)
         return;
@@ -178,12 +197,13 @@ SONDE__HOT void sonde_span_set_int64(struct sonde_span *span, struct sonde_key k
         if (SONDE__LIKELY(done))
             return;
     }
-    set_int64_slow(span, key, value);
+    set_int64_slow(span, key.text, rest, value);
 }
 
-static SONDE__COLD void set_double_slow(struct sonde_span *span, struct sonde_key key, double value) {
-    struct sonde__edit edit;
+static SONDE__COLD void set_double_slow(struct sonde_span *span, const char *text, uint64_t rest, double value) {
+    struct sonde_key key = key_whole(text, rest);
     struct sonde_attribute attribute = sonde_attribute_double(key, value);
+    struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
     if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
@@ -194,6 +214,7 @@ static SONDE__COLD void set_double_slow(struct sonde_span *span, struct sonde_ke
 }
 
 SONDE__HOT void sonde_span_set_double(struct sonde_span *span, struct sonde_key key, double value) {
+    const uint64_t rest = key_rest(key);
     struct sonde__edit edit;
     if (!span->slot)
         return;
@@ -203,12 +224,13 @@ SONDE__HOT void sonde_span_set_double(struct sonde_span *span, struct sonde_key 
         if (SONDE__LIKELY(done))
             return;
     }
-    set_double_slow(span, key, value);
+    set_double_slow(span, key.text, rest, value);
 }
 
-static SONDE__COLD void set_bool_slow(struct sonde_span *span, struct sonde_key key, bool value) {
-    struct sonde__edit edit;
+static SONDE__COLD void set_bool_slow(struct sonde_span *span, const char *text, uint64_t rest, bool value) {
+    struct sonde_key key = key_whole(text, rest);
     struct sonde_attribute attribute = sonde_attribute_bool(key, value);
+    struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
     if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
@@ -219,6 +241,7 @@ static SONDE__COLD void set_bool_slow(struct sonde_span *span, struct sonde_key 
 }
 
 SONDE__HOT void sonde_span_set_bool(struct sonde_span *span, struct sonde_key key, bool value) {
+    const uint64_t rest = key_rest(key);
     struct sonde__edit edit;
     if (!span->slot)
         return;
@@ -228,7 +251,7 @@ SONDE__HOT void sonde_span_set_bool(struct sonde_span *span, struct sonde_key ke
         if (SONDE__LIKELY(done))
             return;
     }
-    set_bool_slow(span, key, value);
+    set_bool_slow(span, key.text, rest, value);
 }
 
 static void set(struct sonde_span *span, const struct sonde_attribute *attribute) {

@@ -380,7 +380,7 @@ static SONDE__COLD void want_end(struct sonde__slot *slot, const struct sonde_sp
     atomic_store_explicit(&slot->end_wanted, span->generation, memory_order_release);
 }
 
-static inline void end(struct sonde_span *span, uint64_t end_unix_ns) {
+static inline __attribute__((always_inline)) void end(struct sonde_span *span, uint64_t end_unix_ns) {
     struct sonde__edit edit;
     bool busy;
     uint32_t slot_number = span->slot;
