@@ -40,6 +40,15 @@ __attribute__((used)) const char *__tsan_default_options(void) {
         }                                                                                                              \
     } while (0)
 
+/** fork(), with a deadline of its own in the child: an alarm is not inherited. */
+static inline pid_t child_fork(void) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        alarm(30);
+    return child;
+}
+
 /** Runs the case in a child with a deadline of 60 s. Returns 0, its exit code, or 128 + the signal that killed it. */
 static inline int child_run(void (*test_case)(void)) {
     fflush(NULL);

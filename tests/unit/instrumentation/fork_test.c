@@ -5,6 +5,7 @@
 #include "tests/lib/child.h"
 #include <pthread.h>
 #include <setjmp.h>
+#include <sonde/err.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,13 @@ static void write_one(void) {
     CHECK(sonde__ring_reserve(thread, 8));
     (void)sonde__ring_commit(thread, 8, SONDE__RECORD_LOG, 0, 0, NULL);
     sonde__thread_leave(thread);
+}
+
+/* A child of a process whose link thread has come to rest: the allocators of sanitizers do not survive a fork() while
+ * another thread is inside them. */
+static pid_t settled_fork(void) {
+    CHECK(sonde_flush(10000) == SONDE_ENOAGENT);
+    return child_fork();
 }
 
 static int exit_code_of(pid_t child) {
@@ -48,7 +56,7 @@ static void child_starts_anew(void) {
     const uint32_t handle = (thread->region_number << 6 | 5) + 1u;
     CHECK(sonde__descriptor_append(SONDE__DESCRIPTOR_SERIES, 1, "series", 6, NULL, 0) == 0);
     const int lost = sonde__extent_take();
-    pid_t child = fork();
+    pid_t child = settled_fork();
     if (child == 0) {
         write_one();
         CHECK(sonde__thread_self->depth == 0);
@@ -78,7 +86,7 @@ static void child_starts_anew(void) {
 
 static void child_that_does_not_use_us_leaves_the_parent_running(void) {
     write_one();
-    pid_t child = fork();
+    pid_t child = settled_fork();
     if (child == 0)
         exit(0); /* destructors run: they must not mark the parent's end */
     CHECK(exit_code_of(child) == 0);
@@ -87,10 +95,10 @@ static void child_that_does_not_use_us_leaves_the_parent_running(void) {
 
 static void grandchild_starts_anew_too(void) {
     write_one();
-    pid_t child = fork();
+    pid_t child = settled_fork();
     if (child == 0) {
         write_one();
-        pid_t grandchild = fork();
+        pid_t grandchild = settled_fork();
         if (grandchild == 0) {
             write_one();
             CHECK(atomic_load(&sonde__thread_self->region->head) == 16);
@@ -118,11 +126,11 @@ static void child_takes_a_lock_that_the_parent_held(void) {
     write_one();
     pthread_t thread;
     pthread_barrier_init(&barrier, NULL, 2);
+    CHECK(sonde_flush(10000) == SONDE_ENOAGENT);
     CHECK(pthread_create(&thread, NULL, lock_keeper, NULL) == 0);
     pthread_barrier_wait(&barrier);
-    pid_t child = fork();
+    pid_t child = child_fork();
     if (child == 0) {
-        alarm(10);
         write_one();
         _exit(0);
     }
@@ -145,7 +153,7 @@ static void child_reuses_regions_of_threads_it_does_not_have(void) {
     pthread_barrier_init(&barrier, NULL, 2);
     CHECK(pthread_create(&thread, NULL, other_thread, NULL) == 0);
     pthread_barrier_wait(&barrier);
-    pid_t child = fork();
+    pid_t child = settled_fork();
     if (child == 0) {
         write_one();
         CHECK(sonde__thread_self->region_number == 0);
@@ -167,18 +175,14 @@ static void vfork_child_does_no_harm(void) {
     }
     CHECK(exit_code_of(child) == 0);
     write_one();
-#ifdef __SANITIZE_THREAD__ /* which makes it a fork() */
-    const uint64_t wanted = 32;
-#else
-    const uint64_t wanted = 48;
-#endif
-    CHECK(atomic_load(&sonde__thread_self->region->head) == wanted);
+    const uint64_t head = atomic_load(&sonde__thread_self->region->head);
+    CHECK(head == 48 || head == 32); /* valgrind and ThreadSanitizer make it a fork() */
     CHECK(sonde__fd_is_ours(&sonde__registry.process.file));
 }
 
 static void exec_leaves_no_descriptors(void) {
     write_one();
-    pid_t child = fork();
+    pid_t child = settled_fork();
     if (child == 0) {
         execl("/bin/sh", "sh", "-c", "! ls -l /proc/self/fd | grep -q -e memfd:sonde -e eventfd", (char *)NULL);
         _exit(127);

@@ -312,8 +312,8 @@ static void link_thread_takes_no_signals(void) {
 
 static void forked_child_has_its_own_connection(void) {
     fake_agent_init(&agent);
-    one_record(NULL);
-    pid_t parent = getpid(), child = fork();
+    CHECK(sonde_flush(10000) == SONDE_ENOAGENT); /* the link thread is at rest */
+    pid_t parent = getpid(), child = child_fork();
     if (child == 0) {
         fake_agent_start(&agent);
         one_record(NULL);

@@ -109,7 +109,9 @@ static void counters_remain_when_files_must_be_small(void) {
 }
 
 static void counters_remain_without_descriptors(void) {
-    struct rlimit limit = {3, 3};
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = 3;
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     check_counters_only();
 }

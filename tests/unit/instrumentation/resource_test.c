@@ -120,7 +120,7 @@ static void report(void *user, const char *text) {
 static void broken_list_is_ignored_whole(void) {
     static const char *const broken[] = {"good=1,bad", "good=1,bad=%4", "good=1,bad=%zz", "good=1,=value"};
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
-        pid_t child = fork();
+        pid_t child = child_fork();
         if (child == 0) {
             setenv("OTEL_RESOURCE_ATTRIBUTES", broken[i], 1);
             struct sonde_options options = SONDE_OPTIONS_INIT;
@@ -162,13 +162,12 @@ static void attributes_of_options_win(void) {
 }
 
 static void resource_stays_within_its_limit(void) {
-    static char large[SONDE_RESOURCE_SIZE_MAX];
+    static char large[SONDE_RESOURCE_SIZE_MAX], keys[40][16];
     memset(large, 'x', sizeof large - 1);
     struct sonde_attribute attributes[40];
     for (int i = 0; i < 40; i++) {
-        char *key = malloc(16);
-        snprintf(key, 16, "key.%d", i);
-        attributes[i] = sonde_attribute_string_n(sonde_key(key), large, 600);
+        snprintf(keys[i], sizeof keys[i], "key.%d", i);
+        attributes[i] = sonde_attribute_string_n(sonde_key(keys[i]), large, 600);
     }
     attributes[0].size = sizeof large - 1; /* alone too large */
     struct sonde_options options = SONDE_OPTIONS_INIT;

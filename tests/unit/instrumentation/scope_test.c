@@ -59,7 +59,8 @@ static void bad_names_and_a_disabled_library_give_the_default_scope(void) {
 
 static void scope_keeps_its_number_in_a_child(void) {
     CHECK(sonde_scope_register("shop", NULL, NULL, NULL, 0) == 1);
-    pid_t child = fork();
+    (void)sonde_flush(10000); /* the link thread is at rest */
+    pid_t child = child_fork();
     if (child == 0) {
         CHECK(sonde_scope_register("shop", NULL, NULL, NULL, 0) == 1);
         CHECK(sonde_scope_register("child", NULL, NULL, NULL, 0) == 2);

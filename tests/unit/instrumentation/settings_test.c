@@ -57,7 +57,7 @@ static void samplers_are_known_by_name(void) {
         {"", NULL, SONDE__SAMPLER_ALWAYS_ON, true, 1, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        pid_t child = fork();
+        pid_t child = child_fork();
         if (child == 0) {
             setenv("OTEL_TRACES_SAMPLER", cases[i].name, 1);
             if (cases[i].argument)

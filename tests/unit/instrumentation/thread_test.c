@@ -190,7 +190,7 @@ static void stopped_library_does_nothing(void) {
 static uint32_t exit_state_after(bool clean) {
     int go[2], told[2], fd = -1;
     CHECK(pipe(go) == 0 && pipe(told) == 0);
-    pid_t child = fork();
+    pid_t child = child_fork();
     if (child == 0) {
         CHECK(sonde__process_get() != NULL);
         CHECK(write(told[1], &sonde__registry.process.file.fd, sizeof fd) == sizeof fd);
