@@ -8,6 +8,7 @@
  * A transfer that timed out takes its connection with it (libcurl closes a connection whose HTTP/1 exchange is not
  * complete), so the next one is made on a fresh one. */
 #include "agent/net/http_client.h"
+#include "agent/net/listen.h"
 #include <curl/curl.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -351,6 +352,8 @@ static CURLcode set_request(struct exchange *exchange, const struct sonde_http_r
         (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
     }
     CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    if (!code && sonde__url_is_loopback(request->url)) /* http_proxy and the like are for what is elsewhere */
+        code = curl_easy_setopt(easy, CURLOPT_PROXY, "");
     if (!code)
         code = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     if (!code)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP out, behind exporters/http.h: libcurl's multi interface on the loop. HTTP/1.1 with keep-alive; names are
- * resolved on a thread of libcurl's; nothing here blocks. Loop thread only. */
+ * resolved on a thread of libcurl's; nothing here blocks. Loop thread only.
+ * The environment's proxy variables (http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY) count as everywhere, but never for
+ * localhost and loopback addresses. */
 #ifndef SONDE_AGENT_HTTP_CLIENT_H
 #define SONDE_AGENT_HTTP_CLIENT_H
 

@@ -128,10 +128,13 @@ static bool url_address(const char *url, struct sockaddr_storage *ret_address) {
     size_t scheme = strncasecmp(url, "http://", 7) == 0 ? 7 : strncasecmp(url, "https://", 8) == 0 ? 8 : 0;
     if (scheme == 0)
         return false;
-    size_t authority = strcspn(url + scheme, "/?#");
-    const char *bracket = memchr(url + scheme, ']', authority), *from = bracket ? bracket : url + scheme;
-    bool has_port = memchr(from, ':', authority - (size_t)(from - (url + scheme))) != NULL;
-    int length = snprintf(text, sizeof text, "%.*s%s", (int)authority, url + scheme,
+    const char *start = url + scheme;
+    size_t authority = strcspn(start, "/?#");
+    for (const char *at; (at = memchr(start, '@', authority)); start = at + 1) /* "user:password@" is no address */
+        authority -= (size_t)(at + 1 - start);
+    const char *bracket = memchr(start, ']', authority), *from = bracket ? bracket : start;
+    bool has_port = memchr(from, ':', authority - (size_t)(from - start)) != NULL;
+    int length = snprintf(text, sizeof text, "%.*s%s", (int)(authority < sizeof text ? authority : sizeof text), start,
                           has_port      ? ""
                           : scheme == 7 ? ":80"
                                         : ":443");
@@ -162,4 +165,9 @@ bool sonde__url_reaches(const char *url, const char *listen_text) {
     socklen_t size;
     return sonde__listen_parse(listen_text, &listener, &size) == 0 && port_of(&listener) != 0 &&
            url_address(url, &target) && reaches(&target, &listener);
+}
+
+bool sonde__url_is_loopback(const char *url) {
+    struct sockaddr_storage address;
+    return url_address(url, &address) && sonde__address_is_loopback(&address);
 }

@@ -23,4 +23,7 @@ bool sonde__host_is_allowed(const char *host, const struct sonde_string_list *al
  */
 bool sonde__url_reaches(const char *url, const char *listen_text);
 
+/** Whether an URL's host is localhost or a loopback address: no proxy may stand between. */
+bool sonde__url_is_loopback(const char *url);
+
 #endif

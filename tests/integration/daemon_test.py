@@ -148,6 +148,24 @@ def a_second_signal_ends_at_once(directory):
         assert "second signal" in agent.log()
 
 
+def proxies_are_not_for_this_machine(directory):
+    """http_proxy leads to a port where nothing listens; the page and a backend on loopback are reached all the same."""
+    proxies = {name: "http://127.0.0.1:1" for name in ("http_proxy", "https_proxy", "ALL_PROXY")}
+    with socket.create_server(("127.0.0.1", 0)) as backend:
+        backend.settimeout(DEADLINE_S)
+        config = (f"agent: {{listen: \"127.0.0.1:0\", metrics_interval: 100ms, shutdown_timeout: 100ms}}\n"
+                  f"exporters: {{otlp_http: {{endpoint: \"http://127.0.0.1:{backend.getsockname()[1]}\", "
+                  f"batch.timeout: 10ms}}}}\n")
+        with Agent(directory, config, **proxies) as agent:
+            address = agent.address()
+            with backend.accept()[0] as request:
+                assert request.recv(100).startswith(b"POST /v1/metrics HTTP/1.1")
+                done = subprocess.run([SONDE, "status", "--address", address], capture_output=True, text=True,
+                                      env=dict(QUIET, **proxies), timeout=DEADLINE_S, check=False)
+                assert "sonded " in done.stdout, done.stderr
+            assert agent.end(signal.SIGTERM) == 0
+
+
 def one_agent_has_the_socket(directory):
     with Agent(directory, PAGE) as first:
         first.address()
@@ -194,7 +212,8 @@ def the_service_manager_is_told(directory):
 
 
 for case in (starts_and_stops_without_exporters, starts_with_no_configuration_at_all,
-             a_dead_backend_is_told_and_the_end_is_bounded, a_second_signal_ends_at_once, one_agent_has_the_socket,
+             a_dead_backend_is_told_and_the_end_is_bounded, a_second_signal_ends_at_once,
+             proxies_are_not_for_this_machine, one_agent_has_the_socket,
              bad_configurations_end_with_2, the_service_manager_is_told):
     with tempfile.TemporaryDirectory(prefix="sonde-test-") as place:
         case(place)

@@ -305,6 +305,30 @@ static void hosts_are_matched_as_a_whole(void **state) {
     assert_false(sonde__host_is_allowed("evil.example", &list, true));
 }
 
+static void urls_of_this_machine_are_known(void **state) {
+    static const struct {
+        const char *url;
+        bool loopback;
+    } rows[] = {{"http://127.0.0.1:4318/v1/traces", true},
+                {"http://127.9.9.9", true},
+                {"HTTPS://localhost/x?y=@z", true},
+                {"http://LocalHost:80", true},
+                {"http://[::1]:4318/", true},
+                {"http://user:word@127.0.0.1:4318/", true},
+                {"http://127.0.0.1@evil.example/", false},
+                {"http://localhost.evil.example/", false},
+                {"http://127.0.0.1.evil.example:80", false},
+                {"http://10.0.0.1:4318", false},
+                {"http://evil.example/127.0.0.1", false},
+                {"http://evil.example/?@127.0.0.1", false},
+                {"http://", false},
+                {"ftp://127.0.0.1", false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (sonde__url_is_loopback(rows[i].url) != rows[i].loopback)
+            fail_msg("%s", rows[i].url);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(get_is_answered_with_safe_headers),
@@ -316,6 +340,7 @@ int main(void) {
         cmocka_unit_test(destroy_closes_what_is_open),
         cmocka_unit_test(listen_addresses_are_checked),
         cmocka_unit_test(hosts_are_matched_as_a_whole),
+        cmocka_unit_test(urls_of_this_machine_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
