@@ -80,11 +80,12 @@ static void send_compressed(void *job) {
         send_destroy(send);
         return;
     }
-    sonde_alloc_free(&send->alloc, send->body);
-    sonde__gzip_steal(&send->alloc, send->gzip, &send->body, &send->body_size);
+    uint8_t *plain = send->body;
+    send->compressed = sonde__gzip_steal(&send->alloc, send->gzip, &send->body, &send->body_size);
+    if (send->compressed)
+        sonde_alloc_free(&send->alloc, plain);
     sonde__gzip_destroy(&send->alloc, send->gzip);
     send->gzip = NULL;
-    send->compressed = true;
     if (send_start(send) == 0)
         return;
     const struct sonde__outcome outcome = {.answer = SONDE__ANSWER_NO_MEMORY, .text = "request not started"};
