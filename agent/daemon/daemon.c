@@ -17,6 +17,7 @@ static void on_released(void *user, uint64_t sequence) {
 }
 static void on_appended(void *user, enum sonde_signal signal) {
     sonde__outlets_wake(user, 1u << signal);
+    sonde__rest_after(user);
 }
 
 static void on_peer_gone(void *user, const struct sonde_peer_view *peer) {
@@ -65,6 +66,8 @@ static int open_core(struct sonde_daemon *daemon) {
         error = sonde_http_curl_create(daemon->loop, &daemon->http);
     if (!error)
         error = sonde_timer_create(daemon->loop, on_metrics_interval, daemon, &daemon->metrics_timer);
+    if (!error)
+        error = sonde__rest_create(daemon);
     if (!error)
         error = sonde__self_metrics_create(daemon);
     if (error)
@@ -254,6 +257,7 @@ void sonde_daemon_destroy(struct sonde_daemon *daemon) {
     sonde_timer_destroy(daemon->metrics_timer);
     sonde_timer_destroy(daemon->notify_timer);
     sonde_timer_destroy(daemon->stop_timer);
+    sonde_timer_destroy(daemon->rest_timer);
     sonde_watch_destroy(daemon->signal_watch);
     if (daemon->signal_fd >= 0)
         (void)close(daemon->signal_fd);

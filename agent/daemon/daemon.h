@@ -74,10 +74,12 @@ struct sonde_daemon {
     uint32_t export_signals; /* of all exporters */
     int signal_fd;
     struct sonde_watch *signal_watch;
-    struct sonde_timer *metrics_timer, *notify_timer, *stop_timer;
+    struct sonde_timer *metrics_timer, *notify_timer, *stop_timer, *rest_timer;
     struct sonde__notify notify;
     uint64_t start_unix_ns, start_ns, stop_at_ns;
     uint64_t progress, progress_ns; /* sum of what moved at the exporters, and when it last changed */
+    uint64_t rest_appended;         /* to the queue, when it was last looked whether all is quiet */
+    bool rest_set;
     bool unbalanced_logged;
 };
 
@@ -104,6 +106,10 @@ int sonde__signals_watch(struct sonde_daemon *daemon);
 void sonde__daemon_stop(struct sonde_daemon *daemon);
 /** Logs the first time that the ledger does not balance. */
 bool sonde__ledger_check(struct sonde_daemon *daemon, char *text, size_t text_size);
+
+/* rest.c: a burst's memory is given back when all is quiet */
+int sonde__rest_create(struct sonde_daemon *daemon);
+void sonde__rest_after(struct sonde_daemon *daemon); /* something was appended */
 
 /* watch.c: the service manager's view */
 int sonde__notify_start(struct sonde_daemon *daemon);

@@ -3,6 +3,7 @@
  * and memory. */
 #include "agent/loop/loop.h"
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <sys/random.h>
@@ -83,6 +84,12 @@ static void *real_resize(void *self, void *old, size_t size) {
 }
 
 const struct sonde_alloc sonde_heap = {.resize = real_resize};
+
+void sonde_heap_trim(void) {
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
+}
 
 static void on_idle(uv_idle_t *handle) {
     (void)handle;

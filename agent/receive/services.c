@@ -164,7 +164,8 @@ static void turn(void *user) {
     if (services->listener_paused && sonde_watch_change(services->listener_watch, SONDE_WATCH_READ) == 0)
         services->listener_paused = false;
     idle_look(services, records_taken(services) == before);
-    if (services->peers || services->connections || services->listener_paused)
+    /* With nobody left it still turns until its buffers went. */
+    if (services->peers || services->connections || services->listener_paused || services->chunk)
         sonde__services_wake(services, more && !services->blocked ? now : now + SONDE__POLL_NS);
 }
 
