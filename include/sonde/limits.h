@@ -23,6 +23,9 @@
  * whole members (those over 128 characters first, then from the right). */
 #define SONDE_TRACESTATE_SIZE_MAX 1024u
 #define SONDE_TRACESTATE_MEMBERS_MAX 32u
+/* Baggage of a context: what W3C says must be carried. Size of all entries as they are sent, commas included. */
+#define SONDE_BAGGAGE_SIZE_MAX 8192u
+#define SONDE_BAGGAGE_ENTRIES_MAX 64u
 /* Contexts nested on one thread; deeper ones are counted and not made current. */
 #define SONDE_CONTEXT_DEPTH_MAX 64u
 /* Open spans of one thread; one more is dropped and counted. */

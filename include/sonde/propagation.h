@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trace context in and out of carriers. Neither direction allocates, logs, or can fail the caller's operation.
+/* Context in and out of carriers. Neither direction allocates, logs, or can fail the caller's operation.
+ * Formats are propagators, chosen by name with OTEL_PROPAGATORS or sonde_propagators_set(): tracecontext, baggage, b3,
+ * b3multi, jaeger, xray, xray-lambda, gcloud, datadog, ottrace, grpc-trace-bin; the default is tracecontext,baggage.
+ * Injection writes all of them. Extraction asks all of them in order: a later one that finds a span context replaces
+ * that of an earlier one, one that finds nothing or something bad leaves it alone.
  * Source: W3C trace-context levels 1 and 2; OpenTelemetry specification, context/api-propagators.md. */
 #ifndef SONDE_PROPAGATION_H
 #define SONDE_PROPAGATION_H
@@ -11,17 +15,27 @@ SONDE_BEGIN
 
 #define SONDE_TRACEPARENT_SIZE 55u
 
-/** Why an extraction gave no context (or dropped the tracestate); for counters and tests, never an error. */
+/** Why an extraction gave no span context (or dropped something beside it); for counters and tests, never an error. */
 enum sonde_extract_reason {
     SONDE_EXTRACT_OK = 0,
     SONDE_EXTRACT_ABSENT,
-    SONDE_EXTRACT_DUPLICATE,       /* more than one traceparent */
+    SONDE_EXTRACT_DUPLICATE,       /* more than one traceparent, or grpc-trace-bin */
     SONDE_EXTRACT_LENGTH,
     SONDE_EXTRACT_VERSION,
     SONDE_EXTRACT_DELIMITER,
     SONDE_EXTRACT_HEX,
     SONDE_EXTRACT_ZERO_ID,
     SONDE_EXTRACT_TRACESTATE,      /* context is good, tracestate was bad and is dropped */
+    SONDE_EXTRACT_TAGS_MALFORMED,  /* context is good, _dd.p.tid was bad: the id has 64 bits */
+    SONDE_EXTRACT_TAGS_LENGTH,     /* context is good, x-datadog-tags was over 512 bytes and is dropped */
+    SONDE_EXTRACT_FIELDS,          /* a part is missing, or there is one too many */
+    SONDE_EXTRACT_SAMPLED,         /* no sampling state of this format */
+    SONDE_EXTRACT_RANGE,           /* a number over 64 bits */
+    SONDE_EXTRACT_ENCODING,        /* not base64 */
+    SONDE_EXTRACT_DECISION,        /* no ids but a sampling decision, in span.decision */
+    SONDE_EXTRACT_BAGGAGE,         /* nothing but baggage */
+    SONDE_EXTRACT_BAGGAGE_PART,    /* nothing but baggage, of which some entries were bad or too many */
+    SONDE_EXTRACT_IGNORED,         /* by SONDE_ENTRY_IGNORE */
 };
 
 /** Writes a traceparent, version 00.
@@ -50,16 +64,72 @@ SONDE_API int sonde_tracestate_set(struct sonde_context *context, const char *ke
                                    const char *value, size_t value_size);
 SONDE_API void sonde_tracestate_remove(struct sonde_context *context, const char *key, size_t key_size);
 
-/** Puts a context into a carrier (traceparent, then tracestate if there is one; a stale tracestate is removed).
- *  context  borrowed; NULL = the current one. Invalid: the carrier is left alone.
+/** Puts a context into a carrier, in the formats that are configured. Of traceparent and tracestate: a stale tracestate
+ *  is removed. Room is used in the order of the formats.
+ *  context  borrowed; NULL = the current one. Without a valid span context only baggage goes out, and a sampling
+ *           decision in formats that know one; without either the carrier is left alone.
  *  Returns 0 or the first error of the carrier's set; the caller's message is fit to send either way. */
 SONDE_API int sonde_inject(const struct sonde_context *context, const struct sonde_carrier *carrier);
 
-/** Reads a context out of a carrier.
- *  ret_context  always written: the remote context, or the invalid one.
- *  Returns SONDE_EXTRACT_OK, _TRACESTATE (context good), or why there is none. */
+/** Reads a context out of a carrier, by the formats that are configured.
+ *  ret_context  always written: the remote context, or the invalid one; a decision and baggage may be there without a
+ *               span context, so hand it to sonde_span_start() as the parent either way.
+ *  Returns why there is no span context, or SONDE_EXTRACT_OK, _TRACESTATE, _TAGS_MALFORMED, _TAGS_LENGTH. */
 SONDE_API enum sonde_extract_reason sonde_extract(const struct sonde_carrier *carrier,
                                                   struct sonde_context *ret_context);
+
+/** What comes from a peer is worth at an entry point.
+ *  TRUST   it is the parent.
+ *  LINK    a new trace begins here, by our own sampler; the remote span context is there for a link. No decision and no
+ *          baggage comes in.
+ *  IGNORE  the carrier is not looked at. */
+enum sonde_entry {
+    SONDE_ENTRY_TRUST = 0,
+    SONDE_ENTRY_LINK,
+    SONDE_ENTRY_IGNORE,
+};
+
+/** Set up with SONDE_EXTRACT_OPTIONS_INIT.
+ *  size         sizeof(struct sonde_extract_options), so that the struct can grow.
+ *  entry        see there.
+ *  propagators  names separated by commas, as OTEL_PROPAGATORS has them; NULL = the configured ones. Unknown names are
+ *               skipped. Borrowed.
+ *  ret_link     LINK: written always, with the remote context (no baggage, no decision) or the invalid one; borrowed,
+ *               may be NULL. */
+struct sonde_extract_options {
+    size_t size;
+    enum sonde_entry entry;
+    const char *propagators;
+    struct sonde_context *ret_link;
+};
+
+#ifdef __cplusplus
+#define SONDE_EXTRACT_OPTIONS_INIT { sizeof(struct sonde_extract_options), SONDE_ENTRY_TRUST, nullptr, nullptr }
+#else
+#define SONDE_EXTRACT_OPTIONS_INIT { .size = sizeof(struct sonde_extract_options) }
+#endif
+
+/** sonde_extract() with options (borrowed; NULL = the defaults). With LINK the reason is that of the link. */
+SONDE_API enum sonde_extract_reason sonde_extract_with(const struct sonde_carrier *carrier,
+                                                       const struct sonde_extract_options *options,
+                                                       struct sonde_context *ret_context);
+
+/** sonde_inject() in formats named here ("b3,baggage"), whatever is configured. Borrowed; unknown names are skipped. */
+SONDE_API int sonde_inject_as(const char *propagators, const struct sonde_context *context,
+                              const struct sonde_carrier *carrier);
+
+/** Chooses the formats of this process, instead of OTEL_PROPAGATORS.
+ *  names  as there: separated by commas, in order, white space allowed; "none" = no format; "" = the default. Borrowed.
+ *  Returns 0, or SONDE_EINVALID when a name is unknown (reported and skipped, the others are set). Any thread, any
+ *  time. Source: OpenTelemetry specification, configuration/sdk-environment-variables.md. */
+SONDE_API int sonde_propagators_set(const char *names);
+
+/** The names of all formats there are, in alphabetical order; strings are static. */
+SONDE_API void sonde_propagators_list(sonde_carrier_visit visit, void *user);
+
+/** Takes everything that the configured formats write out of a carrier, so that it can be used again: for a message
+ *  that is sent to the next peer, or by a proxy. */
+SONDE_API void sonde_propagation_clear(const struct sonde_carrier *carrier);
 
 SONDE_END
 

@@ -5,6 +5,7 @@
 
 #include <sonde/api.h>
 #include <sonde/attribute.h>
+#include <sonde/baggage.h>
 #include <sonde/carrier.h>
 #include <sonde/context.h>
 #include <sonde/err.h>

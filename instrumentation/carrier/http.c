@@ -5,17 +5,36 @@
 #include <sonde/carrier/http.h>
 #include <sonde/err.h>
 
-static bool name_equals(struct sonde_string header, struct sonde_string lower) {
-    if (header.size != lower.size)
-        return false;
-    for (size_t i = 0; i < lower.size; i++) {
-        char c = header.data[i];
+/** Whether eight bytes of a name equal eight in lower case. A bit that makes lower case of letters would also make '-' and
+ *  digits of control characters, which are told by having neither that bit nor the next. */
+static bool equals8(const char *name, const char *lower) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t x, y;
+    memcpy(&x, name, sizeof x);
+    memcpy(&y, lower, sizeof y);
+    return ((x | ones * 0x20) ^ y) == 0 && ((x | x << 1) & ones * 0x40) == ones * 0x40;
+}
+
+/* Out of line: a search compares sizes in a tight loop, and seldom comes here. */
+static __attribute__((noinline)) bool bytes_equal(const char *name, const char *lower, size_t size) {
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8)
+        if (!equals8(name + i, lower + i))
+            return false;
+    if (i && i < size) /* the rest, with some of what was seen */
+        return equals8(name + size - 8, lower + size - 8);
+    for (; i < size; i++) {
+        char c = name[i];
         if (c >= 'A' && c <= 'Z')
             c = (char)(c + ('a' - 'A'));
-        if (c != lower.data[i])
+        if (c != lower[i])
             return false;
     }
     return true;
+}
+
+static inline bool name_equals(struct sonde_string header, struct sonde_string lower) {
+    return header.size == lower.size && bytes_equal(header.data, lower.data, lower.size);
 }
 
 static bool is_space(char c) {
@@ -131,8 +150,31 @@ static void http_keys(void *self, sonde_carrier_visit visit, void *user) {
             return;
 }
 
+static void http_each_of(void *self, const struct sonde_string *names, size_t count, sonde_carrier_visit_of visit,
+                         void *user) {
+    const struct sonde_http_headers *headers = self;
+    uint64_t sizes = 0; /* a bit each: most headers are none of these by their size alone */
+    for (size_t i = 0; i < count; i++)
+        sizes |= (uint64_t)1 << (names[i].size & 63);
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct sonde_http_header *header = &headers->headers[i];
+        if (!(sizes >> (header->name.size & 63) & 1))
+            continue;
+        for (size_t k = 0; k < count; k++)
+            if (name_equals(header->name, names[k])) {
+                if (!visit(user, k, trim(header->value)))
+                    return;
+                break;
+            }
+    }
+}
+
 struct sonde_carrier sonde_http_carrier(struct sonde_http_headers *headers) {
-    static const struct sonde_carrier_ops ops = {
-        .get = http_get, .each = http_each, .set = http_set, .remove = http_remove, .keys = http_keys};
+    static const struct sonde_carrier_ops ops = {.get = http_get,
+                                                 .each = http_each,
+                                                 .set = http_set,
+                                                 .remove = http_remove,
+                                                 .keys = http_keys,
+                                                 .each_of = http_each_of};
     return (struct sonde_carrier){&ops, headers};
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/context/context.h"
+#include <sonde/err.h>
 
 bool sonde_span_context_is_valid(const struct sonde_span_context *context) {
     uint64_t words[3];
@@ -22,38 +23,70 @@ struct sonde__stack_entry *sonde__context_entry_slow(struct sonde__thread *threa
 
 void sonde__context_keep_tracestate(struct sonde__thread *thread, struct sonde__stack_entry *entry, const char *text,
                                     uint32_t size) {
-    const struct sonde__stack_entry *top = &thread->stack[thread->depth];
+    const struct sonde__texts *top = &thread->stack[thread->depth].texts;
     uint32_t at = (uint32_t)top->tracestate_at + top->tracestate_length;
     if (size > SONDE__TRACESTATES_SIZE - at) {
         count_dropped();
         size = 0;
     }
     memcpy(thread->tracestates + at, text, size);
-    entry->tracestate_at = (uint16_t)at;
-    entry->tracestate_length = (uint16_t)size;
+    entry->texts.tracestate_at = (uint16_t)at;
+    entry->texts.tracestate_length = (uint16_t)size;
+}
+
+void sonde__context_keep_baggage(struct sonde__thread *thread, struct sonde__stack_entry *entry, const char *text,
+                                 uint32_t size) {
+    const struct sonde__texts *top = &thread->stack[thread->depth].texts;
+    uint32_t at = top->baggage_at;
+    if (size > SONDE_BAGGAGE_SIZE_MAX)
+        size = 0;
+    if (size != top->baggage_length || memcmp(thread->baggages + at, text, size) != 0) {
+        at += top->baggage_length;
+        if (size > SONDE__BAGGAGES_SIZE - at) {
+            count_dropped();
+            size = 0;
+        }
+        memcpy(thread->baggages + at, text, size);
+    }
+    entry->texts.baggage_at = (uint16_t)at;
+    entry->texts.baggage_length = (uint16_t)size;
+}
+
+int sonde__context_replace_baggage(const char *text, uint32_t size) {
+    struct sonde__thread *thread = sonde__thread_enter();
+    int result = SONDE_ENOTFOUND;
+    if (!thread)
+        return result;
+    if (thread->depth) {
+        /* Behind that of the entry below: what was the current one's own is overwritten. */
+        const struct sonde__texts *below = &thread->stack[thread->depth - 1].texts;
+        struct sonde__texts *top = &thread->stack[thread->depth].texts;
+        uint32_t at = (uint32_t)below->baggage_at + below->baggage_length;
+        result = size > SONDE__BAGGAGES_SIZE - at ? SONDE_ETOOBIG : 0;
+        if (!result) {
+            memmove(thread->baggages + at, text, size);
+            top->baggage_at = (uint16_t)at;
+            top->baggage_length = (uint16_t)size;
+        }
+    }
+    sonde__thread_leave(thread);
+    return result;
 }
 
 void sonde__context_copy(const struct sonde__thread *thread, const struct sonde__stack_entry *entry,
                          struct sonde_context *ret_context) {
-    memset(&ret_context->span, 0, sizeof ret_context->span);
-    memcpy(ret_context->span.trace_id, entry->trace_id, 16);
-    memcpy(ret_context->span.span_id, &entry->span_id, 8);
-    ret_context->span.flags = (uint8_t)entry->flags;
-    ret_context->span.is_remote = (entry->flags & SONDE__ENTRY_REMOTE) != 0;
-    ret_context->reserved = 0;
-    ret_context->tracestate_length = entry->tracestate_length;
-    memcpy(ret_context->tracestate, thread->tracestates + entry->tracestate_at, entry->tracestate_length);
-}
-
-static void set_invalid(struct sonde_context *context) {
-    memset(&context->span, 0, sizeof context->span);
-    context->tracestate_length = context->reserved = 0;
+    const struct sonde__texts *texts = &entry->texts;
+    sonde__context_span(entry, &ret_context->span);
+    ret_context->tracestate_length = texts->tracestate_length;
+    ret_context->baggage_length = texts->baggage_length;
+    memcpy(ret_context->tracestate, thread->tracestates + texts->tracestate_at, texts->tracestate_length);
+    memcpy(ret_context->baggage, thread->baggages + texts->baggage_at, texts->baggage_length);
 }
 
 void sonde_context_current(struct sonde_context *ret_context) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (!thread) {
-        set_invalid(ret_context);
+        sonde_context_init(ret_context);
         return;
     }
     sonde__context_copy(thread, &thread->stack[thread->depth], ret_context);
@@ -65,11 +98,7 @@ struct sonde_span_context sonde_context_current_span(void) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (!thread)
         return context;
-    const struct sonde__stack_entry *entry = &thread->stack[thread->depth];
-    memcpy(context.trace_id, entry->trace_id, 16);
-    memcpy(context.span_id, &entry->span_id, 8);
-    context.flags = (uint8_t)entry->flags;
-    context.is_remote = (entry->flags & SONDE__ENTRY_REMOTE) != 0;
+    sonde__context_span(&thread->stack[thread->depth], &context);
     sonde__thread_leave(thread);
     return context;
 }
@@ -81,16 +110,21 @@ struct sonde_context_token sonde_context_attach(const struct sonde_context *cont
         return token;
     struct sonde__stack_entry *entry = sonde__context_entry(thread);
     if (entry) {
-        bool valid = sonde_span_context_is_valid(&context->span);
+        const struct sonde_span_context *span = &context->span;
+        bool valid = sonde_span_context_is_valid(span);
         uint32_t length = context->tracestate_length;
         memset(entry, 0, sizeof *entry);
         if (valid) {
-            memcpy(entry->trace_id, context->span.trace_id, 16);
-            memcpy(&entry->span_id, context->span.span_id, 8);
-            entry->flags = context->span.flags | (context->span.is_remote ? SONDE__ENTRY_REMOTE : 0);
+            memcpy(entry->trace_id, span->trace_id, 16);
+            memcpy(&entry->span_id, span->span_id, 8);
+            entry->flags = span->flags | (span->is_remote ? SONDE__ENTRY_REMOTE : 0);
         }
+        entry->flags |= (uint32_t)span->decision << 16 & SONDE__ENTRY_DECISION;
         sonde__context_keep_tracestate(thread, entry, context->tracestate,
                                        valid && length <= SONDE_TRACESTATE_SIZE_MAX ? length : 0);
+        sonde__context_keep_baggage(thread, entry, context->baggage, context->baggage_length);
+        if (entry->texts.tracestate_length || span->decision == SONDE_DECISION_DEFER)
+            entry->flags |= SONDE__ENTRY_RESOLVE;
         token = sonde__context_push(thread, entry);
     }
     sonde__thread_leave(thread);

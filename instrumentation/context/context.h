@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The thread's stack of contexts (struct sonde__thread). stack[depth] is current; stack[0] is the empty bottom.
- * Texts of tracestates lie end to end in one arena: an entry either shares its predecessor's text or has its own
- * right behind it, so the arena's end is always that of the top entry and nothing has to be freed. */
+ * Texts of tracestates lie end to end in one arena, those of baggage in another: an entry either shares its
+ * predecessor's text or has its own right behind it, so an arena's end is always that of the top entry and nothing has
+ * to be freed. */
 #ifndef SONDE_CONTEXT_CONTEXT_H
 #define SONDE_CONTEXT_CONTEXT_H
 
@@ -33,6 +34,23 @@ static inline void sonde__context_pop(struct sonde__thread *thread, struct sonde
 /** Gives an entry that is not yet pushed a tracestate of its own (copied), or none when the arena is full (counted). */
 void sonde__context_keep_tracestate(struct sonde__thread *thread, struct sonde__stack_entry *entry, const char *text,
                                     uint32_t size);
+
+/** The same for its baggage. Text that equals the top entry's is shared. */
+void sonde__context_keep_baggage(struct sonde__thread *thread, struct sonde__stack_entry *entry, const char *text,
+                                 uint32_t size);
+
+/** Gives the current context other baggage. Returns 0, SONDE_ENOTFOUND (nothing is current), SONDE_ETOOBIG (arena). */
+int sonde__context_replace_baggage(const char *text, uint32_t size);
+
+/** An entry's span context as a value. */
+static inline void sonde__context_span(const struct sonde__stack_entry *entry, struct sonde_span_context *ret_span) {
+    memcpy(ret_span->trace_id, entry->trace_id, 16);
+    memcpy(ret_span->span_id, &entry->span_id, 8);
+    memset(&ret_span->flags, 0, 8);
+    ret_span->flags = (uint8_t)entry->flags;
+    ret_span->is_remote = (entry->flags & SONDE__ENTRY_REMOTE) != 0;
+    ret_span->decision = (uint8_t)((entry->flags & SONDE__ENTRY_DECISION) >> 16);
+}
 
 /** Copies an entry out. */
 void sonde__context_copy(const struct sonde__thread *thread, const struct sonde__stack_entry *entry,

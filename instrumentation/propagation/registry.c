@@ -1,40 +1,266 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The only list of propagators, and the public calls that walk it. */
+/* The only list of propagators, the choice among them, and the public calls that walk it. A choice is a word: a row
+ * number (from 1) in each 4 bits, the first in use lowest; so it can change at any time, without a lock or a lifetime.
+ */
 #include "instrumentation/propagation/propagator.h"
+#include "instrumentation/resource/environment.h"
+#include "instrumentation/resource/settings.h"
+#include <sonde/err.h>
 #include <string.h>
 
-const struct sonde__propagator *const sonde__propagators[] = {
-    &sonde__propagator_w3c,
-    NULL,
+static const struct sonde__propagator *const rows[] = {
+    &sonde__propagator_b3,      &sonde__propagator_b3multi,     &sonde__propagator_baggage,
+    &sonde__propagator_datadog, &sonde__propagator_gcloud,      &sonde__propagator_grpc_trace_bin,
+    &sonde__propagator_jaeger,  &sonde__propagator_ottrace,     &sonde__propagator_w3c,
+    &sonde__propagator_xray,    &sonde__propagator_xray_lambda,
 };
+enum { ROW_COUNT = sizeof rows / sizeof *rows, ROW_BITS = 4, CHOICES_MAX = 15 };
+_Static_assert(ROW_COUNT < 1u << ROW_BITS, "a row number fits its bits");
 
-int sonde_inject(const struct sonde_context *context, const struct sonde_carrier *carrier) {
-    struct sonde_context current;
-    if (!context) {
-        sonde_context_current(&current);
-        context = &current;
+#define CHOICE_NONE    ((uint64_t)1 << 63) /* nothing is to be used; 0 = nobody has chosen yet */
+#define CHOICE_DEFAULT "tracecontext,baggage"
+
+static _Atomic uint64_t chosen;
+
+static const struct sonde__propagator *row_of(uint64_t choice) {
+    return rows[(choice & ((1u << ROW_BITS) - 1)) - 1];
+}
+static bool has_rows(uint64_t choice) {
+    return choice & ((1u << ROW_BITS) - 1);
+}
+
+/* ---- choosing ---- */
+
+static bool is_space(char c) {
+    return c == ' ' || c == '\t';
+}
+
+static unsigned find_row(const char *name, size_t size) {
+    unsigned i = 0;
+    while (i < ROW_COUNT && (strlen(rows[i]->name) != size || memcmp(rows[i]->name, name, size) != 0))
+        i++;
+    return i;
+}
+
+/** Reads a list of names. Unknown ones are skipped, and reported when `who` is given. Returns the choice. */
+static uint64_t parse(const char *names, const char *who, bool *ret_good) {
+    uint64_t choice = 0;
+    unsigned shift = 0, seen = 0;
+    bool none = false;
+    *ret_good = true;
+    while (*names) {
+        size_t size = strcspn(names, ","), behind = size + (names[size] == ',');
+        const char *name = names;
+        names += behind;
+        while (size && is_space(*name))
+            name++, size--;
+        while (size && is_space(name[size - 1]))
+            size--;
+        unsigned row = find_row(name, size);
+        if (size == 4 && memcmp(name, "none", 4) == 0) {
+            none = true;
+        } else if (row < ROW_COUNT && !(seen >> row & 1)) {
+            choice |= (uint64_t)(row + 1) << shift;
+            shift += ROW_BITS;
+            seen |= 1u << row;
+        } else if (row == ROW_COUNT && size) {
+            *ret_good = false;
+            if (who)
+                sonde__report("%s: no propagator %.*s, skipped", who, (int)(size > 64 ? 64 : size), name);
+        }
     }
+    return none || !choice ? CHOICE_NONE : choice;
+}
+
+static uint64_t parse_or_default(const char *names, const char *who, bool *ret_good) {
+    bool blank = names[strspn(names, " \t,")] == '\0';
+    return parse(blank ? CHOICE_DEFAULT : names, who, ret_good);
+}
+
+static __attribute__((noinline, cold)) uint64_t choose_by_environment(void) {
+    bool good;
+    uint64_t nobody = 0;
+    (void)sonde__settings_get(); /* the hook that unknown names are reported to */
+    const char *names = sonde__environment_text("OTEL_PROPAGATORS");
+    uint64_t choice = parse_or_default(names ? names : "", "OTEL_PROPAGATORS", &good);
+    if (atomic_compare_exchange_strong(&chosen, &nobody, choice))
+        return choice;
+    return nobody; /* somebody was faster */
+}
+
+static inline uint64_t choice_get(void) {
+    uint64_t choice = atomic_load_explicit(&chosen, memory_order_relaxed);
+    return __builtin_expect(choice != 0, 1) ? choice : choose_by_environment();
+}
+
+int sonde_propagators_set(const char *names) {
+    bool good;
+    uint64_t choice = parse_or_default(names, "propagators", &good);
+    atomic_store_explicit(&chosen, choice, memory_order_relaxed);
+    return good ? 0 : SONDE_EINVALID;
+}
+
+void sonde_propagators_list(sonde_carrier_visit visit, void *user) {
+    for (unsigned i = 0; i < ROW_COUNT; i++)
+        if (!visit(user, (struct sonde_string){rows[i]->name, strlen(rows[i]->name)}))
+            return;
+}
+
+/* ---- what propagators share ---- */
+
+void sonde__context_found(struct sonde_context *context, const struct sonde_span_context *span) {
+    struct sonde_span_context *old = &context->span;
+    bool same = memcmp(old->trace_id, span->trace_id, 16) == 0 && memcmp(old->span_id, span->span_id, 8) == 0;
+    uint8_t random = same ? old->flags & SONDE_TRACE_FLAG_RANDOM : 0;
+    if (!same)
+        context->tracestate_length = 0;
+    *old = *span;
+    old->flags |= random;
+}
+
+enum sonde_extract_reason sonde__decision_found(struct sonde_context *context, enum sonde_decision decision) {
+    if (!sonde_span_context_is_valid(&context->span))
+        context->span.decision = (uint8_t)decision;
+    return SONDE_EXTRACT_DECISION;
+}
+
+int sonde__carrier_set(const struct sonde_carrier *carrier, enum sonde__field field, const char *text, size_t size) {
+    if (!carrier->ops->set)
+        return SONDE_EINVALID;
+    return carrier->ops->set(carrier->self, sonde__field_names[field], (struct sonde_string){text, size});
+}
+
+void sonde__carrier_remove(const struct sonde_carrier *carrier, enum sonde__field field) {
+    if (carrier->ops->remove)
+        carrier->ops->remove(carrier->self, sonde__field_names[field]);
+}
+
+/* ---- out ---- */
+
+static int inject(uint64_t choice, const struct sonde_context *context, const struct sonde_carrier *carrier) {
     int first_error = 0;
-    for (const struct sonde__propagator *const *row = sonde__propagators; *row; row++) {
-        int error = (*row)->inject(context, carrier);
+    for (; has_rows(choice); choice >>= ROW_BITS) {
+        int error = row_of(choice)->inject(context, carrier);
         if (first_error == 0)
             first_error = error;
     }
     return first_error;
 }
 
-enum sonde_extract_reason sonde_extract(const struct sonde_carrier *carrier, struct sonde_context *ret_context) {
-    /* Not the whole: bytes of the list past its length are undefined, and there is a kilobyte of them. */
-    memset(&ret_context->span, 0, sizeof ret_context->span);
-    ret_context->tracestate_length = 0;
-    ret_context->reserved = 0;
-    enum sonde_extract_reason first = SONDE_EXTRACT_ABSENT;
-    for (const struct sonde__propagator *const *row = sonde__propagators; *row; row++) {
-        enum sonde_extract_reason reason = (*row)->extract(carrier, ret_context);
-        if (reason == SONDE_EXTRACT_OK || reason == SONDE_EXTRACT_TRACESTATE)
-            return reason;
-        if (first == SONDE_EXTRACT_ABSENT)
-            first = reason; /* why the first format that was there at all gave nothing */
+static __attribute__((noinline)) int inject_current(uint64_t choice, const struct sonde_carrier *carrier) {
+    struct sonde_context current;
+    sonde_context_current(&current);
+    return inject(choice, &current, carrier);
+}
+
+int sonde_inject(const struct sonde_context *context, const struct sonde_carrier *carrier) {
+    uint64_t choice = choice_get();
+    return context ? inject(choice, context, carrier) : inject_current(choice, carrier);
+}
+
+int sonde_inject_as(const char *propagators, const struct sonde_context *context, const struct sonde_carrier *carrier) {
+    bool good;
+    uint64_t choice = parse(propagators, NULL, &good);
+    return context ? inject(choice, context, carrier) : inject_current(choice, carrier);
+}
+
+struct clearing {
+    const struct sonde_carrier *carrier;
+    struct sonde_string prefix;
+    size_t size;
+    char name[64 + SONDE__REST_MAX];
+};
+
+/** Finds the first name with the prefix. */
+static bool find_prefixed(void *user, struct sonde_string text) {
+    struct clearing *clearing = user;
+    if (text.size <= clearing->prefix.size || text.size > sizeof clearing->name)
+        return true;
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.data[i];
+        clearing->name[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
     }
-    return first;
+    if (memcmp(clearing->name, clearing->prefix.data, clearing->prefix.size) != 0)
+        return true;
+    clearing->size = text.size;
+    return false;
+}
+
+void sonde_propagation_clear(const struct sonde_carrier *carrier) {
+    for (uint64_t choice = choice_get(); has_rows(choice); choice >>= ROW_BITS) {
+        const struct sonde__propagator *row = row_of(choice);
+        for (uint32_t rest = row->writes; rest; rest &= rest - 1)
+            sonde__carrier_remove(carrier, (enum sonde__field)__builtin_ctz(rest));
+        struct clearing clearing = {.carrier = carrier, .prefix = row->prefix};
+        /* One name at a time, since removing moves the others. */
+        for (unsigned i = 0; row->prefix.size && carrier->ops->keys && carrier->ops->remove && i < 256; i++) {
+            clearing.size = 0;
+            carrier->ops->keys(carrier->self, find_prefixed, &clearing);
+            if (!clearing.size)
+                break;
+            carrier->ops->remove(carrier->self, (struct sonde_string){clearing.name, clearing.size});
+        }
+    }
+}
+
+/* ---- in ---- */
+
+static bool says_little(enum sonde_extract_reason reason) {
+    return reason == SONDE_EXTRACT_ABSENT || reason == SONDE_EXTRACT_BAGGAGE || reason == SONDE_EXTRACT_BAGGAGE_PART;
+}
+
+/** What the walk says in the end: a later format that found something over an earlier one; why the first that was there
+ *  at all gave nothing over that there was only baggage. */
+static enum sonde_extract_reason merge(enum sonde_extract_reason before, enum sonde_extract_reason reason) {
+    if (sonde__reason_is_found(reason))
+        return reason;
+    if (sonde__reason_is_found(before) || reason == SONDE_EXTRACT_ABSENT)
+        return before;
+    if (reason == SONDE_EXTRACT_DECISION || (says_little(before) && !says_little(reason)))
+        return reason;
+    return before == SONDE_EXTRACT_ABSENT ? reason : before;
+}
+
+static enum sonde_extract_reason extract(uint64_t choice, const struct sonde_carrier *carrier,
+                                         struct sonde_context *ret_context) {
+    struct sonde__source source;
+    uint32_t fields = 0;
+    enum sonde_extract_reason reason = SONDE_EXTRACT_ABSENT;
+    sonde_context_init(ret_context);
+    for (uint64_t rest = choice; has_rows(rest); rest >>= ROW_BITS)
+        fields |= row_of(rest)->reads;
+    sonde__source_init(&source, carrier, fields);
+    for (; has_rows(choice); choice >>= ROW_BITS)
+        reason = merge(reason, row_of(choice)->extract(&source, ret_context));
+    return reason;
+}
+
+enum sonde_extract_reason sonde_extract(const struct sonde_carrier *carrier, struct sonde_context *ret_context) {
+    return extract(choice_get(), carrier, ret_context);
+}
+
+enum sonde_extract_reason sonde_extract_with(const struct sonde_carrier *carrier,
+                                             const struct sonde_extract_options *options,
+                                             struct sonde_context *ret_context) {
+    struct sonde_extract_options copy = SONDE_EXTRACT_OPTIONS_INIT;
+    bool good;
+    if (options) /* a caller built against another version: what it does not know is default */
+        memcpy(&copy, options, options->size && options->size < sizeof copy ? options->size : sizeof copy);
+    if (copy.ret_link)
+        sonde_context_init(copy.ret_link);
+    if (copy.entry == SONDE_ENTRY_IGNORE) {
+        sonde_context_init(ret_context);
+        return SONDE_EXTRACT_IGNORED;
+    }
+    uint64_t choice = copy.propagators ? parse(copy.propagators, NULL, &good) : choice_get();
+    enum sonde_extract_reason reason = extract(choice, carrier, ret_context);
+    if (copy.entry == SONDE_ENTRY_TRUST)
+        return reason;
+    if (copy.ret_link && sonde__reason_is_found(reason)) {
+        ret_context->baggage_length = 0;
+        ret_context->span.decision = SONDE_DECISION_NONE;
+        sonde_context_copy(copy.ret_link, ret_context);
+    }
+    sonde_context_init(ret_context);
+    return reason;
 }

@@ -93,6 +93,7 @@ enum sonde_extract_reason sonde_traceparent_read(const char *text, size_t size,
     memcpy(ret_context->span_id, &span, 8);
     ret_context->flags = (uint8_t)(low & FLAGS_KNOWN);
     ret_context->is_remote = 1;
+    ret_context->decision = SONDE_DECISION_NONE;
     memset(ret_context->reserved, 0, sizeof ret_context->reserved);
     return SONDE_EXTRACT_OK;
 }

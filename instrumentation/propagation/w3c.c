@@ -5,36 +5,22 @@
  * Source: W3C trace-context, 3 and 4 (level 2). */
 #include "instrumentation/propagation/propagator.h"
 #include "instrumentation/propagation/tracestate.h"
-#include <sonde/err.h>
-
-#define TEXT(literal)                                                                                                  \
-    (struct sonde_string) {                                                                                            \
-        literal, sizeof(literal) - 1                                                                                   \
-    }
-
-static void remove_tracestate(const struct sonde_carrier *carrier) {
-    if (carrier->ops->remove)
-        carrier->ops->remove(carrier->self, TEXT("tracestate"));
-}
+#include <string.h>
 
 static int w3c_inject(const struct sonde_context *context, const struct sonde_carrier *carrier) {
     char traceparent[SONDE_TRACEPARENT_SIZE];
     if (!sonde_traceparent_write(&context->span, traceparent))
         return 0;
-    if (!carrier->ops->set)
-        return SONDE_EINVALID;
-    struct sonde_string value = {traceparent, sizeof traceparent};
-    int error = carrier->ops->set(carrier->self, TEXT("traceparent"), value);
+    int error = sonde__carrier_set(carrier, SONDE__FIELD_TRACEPARENT, traceparent, sizeof traceparent);
     if (error)
         return error; /* what the carrier held before is a pair that belongs together: it stays */
     if (context->tracestate_length == 0 || context->tracestate_length > SONDE_TRACESTATE_SIZE_MAX) {
-        remove_tracestate(carrier); /* of an earlier send of this message */
+        sonde__carrier_remove(carrier, SONDE__FIELD_TRACESTATE); /* of an earlier send of this message */
         return 0;
     }
-    value = (struct sonde_string){context->tracestate, context->tracestate_length};
-    error = carrier->ops->set(carrier->self, TEXT("tracestate"), value);
+    error = sonde__carrier_set(carrier, SONDE__FIELD_TRACESTATE, context->tracestate, context->tracestate_length);
     if (error)
-        remove_tracestate(carrier);
+        sonde__carrier_remove(carrier, SONDE__FIELD_TRACESTATE);
     return error;
 }
 
@@ -58,31 +44,28 @@ static bool visit_tracestate(void *user, struct sonde_string text) {
     return sonde__tracestate_reader_feed(user, text.data, text.size);
 }
 
-static void visit_values(const struct sonde_carrier *carrier, struct sonde_string name, sonde_carrier_visit visit,
-                         void *user) {
-    struct sonde_string value;
-    if (carrier->ops->each)
-        carrier->ops->each(carrier->self, name, visit, user);
-    else if (carrier->ops->get && carrier->ops->get(carrier->self, name, &value))
-        (void)visit(user, value);
-}
-
-static enum sonde_extract_reason w3c_extract(const struct sonde_carrier *carrier, struct sonde_context *ret_context) {
+static enum sonde_extract_reason w3c_extract(const struct sonde__source *source, struct sonde_context *context) {
     struct traceparent_visit found = {.reason = SONDE_EXTRACT_ABSENT};
-    visit_values(carrier, TEXT("traceparent"), visit_traceparent, &found);
+    sonde__source_each(source, SONDE__FIELD_TRACEPARENT, visit_traceparent, &found);
     if (found.reason != SONDE_EXTRACT_OK)
         return found.reason;
-    ret_context->span = found.span;
-    ret_context->tracestate_length = 0;
+    if (context->span.decision == SONDE_DECISION_DEBUG && memcmp(&context->span, &found.span, 24) == 0)
+        found.span.decision = SONDE_DECISION_DEBUG; /* the same ids, of a format that can say so */
+    context->span = found.span;
+    context->tracestate_length = 0;
+    if (source->gathered & SONDE__FIELD_BIT(SONDE__FIELD_TRACESTATE) & ~source->present)
+        return SONDE_EXTRACT_OK;
     struct sonde__tracestate_reader reader;
-    sonde__tracestate_reader_init(&reader, ret_context);
-    visit_values(carrier, TEXT("tracestate"), visit_tracestate, &reader);
+    sonde__tracestate_reader_init(&reader, context);
+    sonde__source_each(source, SONDE__FIELD_TRACESTATE, visit_tracestate, &reader);
     return reader.failed ? SONDE_EXTRACT_TRACESTATE : SONDE_EXTRACT_OK;
 }
 
 const struct sonde__propagator sonde__propagator_w3c = {
     .name = "tracecontext",
     .summary = "W3C trace context, levels 1 and 2: traceparent and tracestate",
+    .reads = SONDE__FIELD_BIT(SONDE__FIELD_TRACEPARENT) | SONDE__FIELD_BIT(SONDE__FIELD_TRACESTATE),
+    .writes = SONDE__FIELD_BIT(SONDE__FIELD_TRACEPARENT) | SONDE__FIELD_BIT(SONDE__FIELD_TRACESTATE),
     .inject = w3c_inject,
     .extract = w3c_extract,
 };

@@ -22,17 +22,29 @@
 #include <sonde/options.h>
 #include <stdbool.h>
 
-/* One entry of the context stack; its tracestate lies in thread->tracestates at tracestate_at. */
+/* Where the texts of an entry lie in thread->tracestates and thread->baggages. Copied as one word. */
+struct sonde__texts {
+    uint16_t tracestate_at, tracestate_length, baggage_at, baggage_length;
+};
+
+/* One entry of the context stack. */
 struct sonde__stack_entry {
     uint64_t trace_id[2]; /* wire bytes, as loaded */
     uint64_t span_id;     /* 0 = no context */
-    uint32_t flags;       /* W3C flags; SONDE__ENTRY_REMOTE */
-    uint16_t tracestate_at, tracestate_length;
+    struct sonde__texts texts;
+    uint32_t flags;      /* SONDE__ENTRY_* */
     uint32_t generation; /* of the attach, for tokens */
     uint32_t slot;       /* handle slot of the span that pushed it, 0 = attached context */
 };
-#define SONDE__ENTRY_REMOTE     0x100u
+/* Flags of an entry: bytes 0 to 2 as flags, is_remote and decision lie in a span context. */
+#define SONDE__ENTRY_REMOTE   0x100u
+#define SONDE__ENTRY_DECISION 0x70000u
+#define SONDE__ENTRY_DEBUG    0x40000u    /* SONDE_DECISION_DEBUG */
+#define SONDE__ENTRY_CHILD    0x400FFu    /* what a span has in its own context */
+#define SONDE__ENTRY_RESOLVE  0x80000000u /* a child needs more than copying: tracestate, or a decision to be made */
+
 #define SONDE__TRACESTATES_SIZE 8192u
+#define SONDE__BAGGAGES_SIZE    57344u /* seven of the longest; positions and lengths are 16 bits */
 
 struct sonde__thread {
     /* hot line */
@@ -56,6 +68,7 @@ struct sonde__thread {
     struct sonde__stack_entry stack[SONDE_CONTEXT_DEPTH_MAX + 1];
     uint32_t tracestates_used;
     char tracestates[SONDE__TRACESTATES_SIZE];
+    char baggages[SONDE__BAGGAGES_SIZE]; /* untouched pages cost nothing, here and in scratch */
     uint64_t trace_salt; /* of trace ids, made at need: the generator alone has 2^64 states for a whole fleet */
     /* Where large values, events and links are encoded before they are copied to a slot; untouched pages cost nothing.
      */

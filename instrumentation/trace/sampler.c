@@ -80,6 +80,7 @@ void sonde__ot_read(const struct sonde_context *context, struct sonde__ot *ret_o
             ret_ot->bad_th = !ret_ot->has_th;
         } else if (is_sub(sub, "rv:") && !ret_ot->has_rv) {
             ret_ot->has_rv = sub.size == 3 + THRESHOLD_DIGITS && read_hex(sub.data + 3, THRESHOLD_DIGITS, &number);
+            ret_ot->bad_rv |= !ret_ot->has_rv;
             if (ret_ot->has_rv)
                 ret_ot->randomness = number;
         }
@@ -127,8 +128,24 @@ bool sonde__sampler_decide(const struct sonde__settings *settings, struct sonde_
     uint64_t parent;
     char text[14];
     memcpy(&parent, context->span.span_id, 8);
-    if (settings->sampler_parent_based && parent)
-        return follow_parent(context);
+    if (settings->sampler_parent_based) {
+        switch (context->span.decision) {
+        case SONDE_DECISION_DEBUG: /* kept by will, not by chance: a threshold would falsify counts */
+            if (context->tracestate_length)
+                write_th(context, NULL, 0);
+            return true;
+        case SONDE_DECISION_DEFER: /* the parent left it to us */
+            break;
+        case SONDE_DECISION_DENY:
+        case SONDE_DECISION_ACCEPT:
+            if (!parent)
+                return context->span.decision == SONDE_DECISION_ACCEPT;
+            return follow_parent(context);
+        default:
+            if (parent)
+                return follow_parent(context);
+        }
+    }
     sonde__ot_read(context, &ot);
     if (settings->sampler != SONDE__SAMPLER_RATIO) { /* no probability: nothing to say about counts */
         if (ot.has_th || ot.bad_th)

@@ -21,13 +21,13 @@ struct sonde__ot {
     bool has_th, bad_th; /* present and good; present and malformed */
     uint64_t threshold;
     uint64_t randomness; /* of rv, or of the trace id */
-    bool has_rv;
+    bool has_rv, bad_rv;
 };
 void sonde__ot_read(const struct sonde_context *context, struct sonde__ot *ret_ot);
 
 /** Decides for a new span and brings its tracestate in line.
- *  context     trace id of the span; span id and flags of the parent, or zero for a root; tracestate of the parent,
- *              in the end that of the span.
+ *  context     trace id of the span; span id and flags of the parent, or zero for a root; a decision that was carried;
+ *              tracestate of the parent, in the end that of the span.
  *  Returns true: sampled. No side effects, any thread. */
 bool sonde__sampler_decide(const struct sonde__settings *settings, struct sonde_context *context);
 

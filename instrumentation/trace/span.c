@@ -30,8 +30,8 @@ static const struct sonde_span_options default_options = SONDE_SPAN_OPTIONS_INIT
 /* What a new span is born with. */
 struct birth {
     uint64_t trace_id[2], parent_id; /* parent_id 0 = root */
-    uint32_t flags;                  /* W3C flags of the span; SONDE__ENTRY_REMOTE: of its parent */
-    uint16_t tracestate_at, tracestate_length;
+    uint32_t flags;                  /* SONDE__ENTRY_*: REMOTE is of the parent, the others of the span */
+    struct sonde__texts texts;
 };
 
 /* wyrand: 2^64 period, passes the usual batteries; seeded by the system. */
@@ -55,22 +55,36 @@ static void draw_trace_id(struct sonde__thread *thread, uint64_t id[2]) {
         id[1] = 1;
 }
 
+/* The parent without its baggage, which a new span passes on untouched: that goes to the entry's texts. */
+static void take_parent(struct sonde__thread *thread, const struct sonde_context *parent,
+                        struct sonde__stack_entry *entry, struct sonde_context *ret_context) {
+    const struct sonde__stack_entry *top = &thread->stack[thread->depth];
+    const char *tracestate = thread->tracestates + top->texts.tracestate_at;
+    uint32_t length = top->texts.tracestate_length;
+    entry->texts = top->texts;
+    if (parent) {
+        ret_context->span = parent->span;
+        tracestate = parent->tracestate;
+        length = parent->tracestate_length <= SONDE_TRACESTATE_SIZE_MAX ? parent->tracestate_length : 0;
+        sonde__context_keep_baggage(thread, entry, parent->baggage, parent->baggage_length);
+    } else {
+        sonde__context_span(top, &ret_context->span);
+    }
+    memcpy(ret_context->tracestate, tracestate, length);
+    ret_context->tracestate_length = length;
+    ret_context->baggage_length = 0;
+}
+
 /* Everything but the plain child of the thread's current span: explicit parent, root, tracestate, other samplers. */
 static __attribute__((noinline)) void resolve(struct sonde__thread *thread, const struct sonde_span_options *options,
                                               struct birth *ret_birth) {
     struct sonde_context context;
     struct sonde__stack_entry entry;
-    const struct sonde_context *parent = options->parent;
-    if (!parent) {
-        sonde__context_copy(thread, &thread->stack[thread->depth], &context);
-    } else {
-        context.span = parent->span;
-        context.tracestate_length =
-            parent->tracestate_length <= SONDE_TRACESTATE_SIZE_MAX ? parent->tracestate_length : 0;
-        memcpy(context.tracestate, parent->tracestate, context.tracestate_length);
-    }
+    take_parent(thread, options->parent, &entry, &context);
     if (!sonde_span_context_is_valid(&context.span)) {
+        uint8_t decision = context.span.decision;
         memset(&context.span, 0, sizeof context.span);
+        context.span.decision = decision;
         context.tracestate_length = 0;
         draw_trace_id(thread, ret_birth->trace_id);
         memcpy(context.span.trace_id, ret_birth->trace_id, 16);
@@ -80,10 +94,12 @@ static __attribute__((noinline)) void resolve(struct sonde__thread *thread, cons
     memcpy(&ret_birth->parent_id, context.span.span_id, 8);
     bool sampled = sonde__sampler_decide(&sonde__settings, &context);
     ret_birth->flags = (context.span.flags & SONDE_TRACE_FLAG_RANDOM) | (sampled ? SONDE_TRACE_FLAG_SAMPLED : 0) |
-                       (context.span.is_remote ? SONDE__ENTRY_REMOTE : 0);
+                       (context.span.is_remote ? SONDE__ENTRY_REMOTE : 0) |
+                       (context.span.decision == SONDE_DECISION_DEBUG ? SONDE__ENTRY_DEBUG : 0);
     sonde__context_keep_tracestate(thread, &entry, context.tracestate, context.tracestate_length);
-    ret_birth->tracestate_at = entry.tracestate_at;
-    ret_birth->tracestate_length = entry.tracestate_length;
+    if (entry.texts.tracestate_length)
+        ret_birth->flags |= SONDE__ENTRY_RESOLVE;
+    ret_birth->texts = entry.texts;
 }
 
 /* ---- slots ---- */
@@ -177,14 +193,14 @@ static inline void write_name(struct sonde__thread *thread, struct sonde__slot *
                               struct sonde_key name) {
     uint32_t at = birth->parent_id ? SONDE__BODY_CHILD : SONDE__BODY_ROOT;
     slot->name_offset = (uint16_t)at;
-    if (SONDE__LIKELY(name.length < 128 && !birth->tracestate_length)) {
+    if (SONDE__LIKELY(name.length < 128 && !(birth->flags & SONDE__ENTRY_RESOLVE))) {
         sonde__store16(slot->body + at, SONDE__TAG_NAME | name.length << 8);
         if (SONDE__LIKELY(!sonde__copy_key(slot->body + at + 2, name))) {
             atomic_store_explicit(&slot->length, at + 2 + name.length, memory_order_relaxed);
             return;
         }
     }
-    struct sonde_string tracestate = {thread->tracestates + birth->tracestate_at, birth->tracestate_length};
+    struct sonde_string tracestate = {thread->tracestates + birth->texts.tracestate_at, birth->texts.tracestate_length};
     atomic_store_explicit(&slot->length, at, memory_order_relaxed);
     write_rest(thread, slot, tracestate, name);
 }
@@ -245,9 +261,8 @@ static inline void push(struct sonde__thread *thread, struct sonde_span *span, c
     entry->trace_id[0] = birth->trace_id[0];
     entry->trace_id[1] = birth->trace_id[1];
     entry->span_id = span_id;
-    entry->flags = birth->flags & 0xFF;
-    entry->tracestate_at = birth->tracestate_at;
-    entry->tracestate_length = birth->tracestate_length;
+    entry->flags = birth->flags & (SONDE__ENTRY_CHILD | SONDE__ENTRY_RESOLVE);
+    entry->texts = birth->texts;
     entry->slot = span->slot;
     span->token = sonde__context_push(thread, entry);
 }
@@ -257,7 +272,7 @@ static inline void begin(struct sonde__thread *thread, struct sonde_span *ret_sp
     uint64_t span_id = draw_span_id(thread);
     memcpy(ret_span->context.trace_id, birth.trace_id, 16);
     memcpy(ret_span->context.span_id, &span_id, 8);
-    sonde__store64(&ret_span->context.flags, birth.flags & 0xFF); /* is_remote and reserved are 0 */
+    sonde__store64(&ret_span->context.flags, birth.flags & SONDE__ENTRY_CHILD); /* is_remote and reserved are 0 */
     ret_span->slot = ret_span->generation = 0;
     ret_span->token = (struct sonde_context_token){0, 0};
     if (birth.flags & SONDE_TRACE_FLAG_SAMPLED) {
@@ -295,9 +310,9 @@ SONDE__HOT void sonde_span_start(struct sonde_span *ret_span, struct sonde_key n
     if (!options)
         options = &default_options;
     const struct sonde__stack_entry *top = &thread->stack[thread->depth];
-    if (SONDE__LIKELY(options->size >= sizeof *options && !options->parent && top->span_id && !top->tracestate_length &&
-                      sonde__settings.sampler_parent_based)) {
-        struct birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->flags, top->tracestate_at, 0};
+    if (SONDE__LIKELY(options->size >= sizeof *options && !options->parent && top->span_id &&
+                      !(top->flags & SONDE__ENTRY_RESOLVE) && sonde__settings.sampler_parent_based)) {
+        struct birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->flags, top->texts};
         begin(thread, ret_span, name, options, birth);
     } else {
         begin_resolved(thread, ret_span, name, options);
@@ -423,31 +438,51 @@ bool sonde_span_is_recording(const struct sonde_span *span) {
     return true;
 }
 
-/* The tracestate of a span that is not recorded, if the thread's stack still knows it. */
-static void find_tracestate(const struct sonde_span *span, struct sonde_context *context) {
-    struct sonde__thread *thread = sonde__thread_enter();
-    if (!thread)
-        return;
+/* The entry of a span on this thread's stack, or of its trace; NULL when there is none. */
+static const struct sonde__stack_entry *find_entry(const struct sonde__thread *thread, const struct sonde_span *span) {
+    const struct sonde__stack_entry *of_trace = NULL;
     for (uint32_t i = thread->depth; i > 0; i--) {
         const struct sonde__stack_entry *entry = &thread->stack[i];
-        if (memcmp(entry->trace_id, span->context.trace_id, 16) == 0) {
-            context->tracestate_length = entry->tracestate_length;
-            memcpy(context->tracestate, thread->tracestates + entry->tracestate_at, entry->tracestate_length);
-            break;
-        }
+        if (memcmp(entry->trace_id, span->context.trace_id, 16) != 0)
+            continue;
+        if (memcmp(&entry->span_id, span->context.span_id, 8) == 0)
+            return entry;
+        if (!of_trace)
+            of_trace = entry;
     }
-    sonde__thread_leave(thread);
+    return of_trace;
+}
+
+/* The texts of a span as the thread's stack knows them. A span that is not on it has the current baggage; its
+ * tracestate is that of its trace. */
+static void find_texts(const struct sonde__thread *thread, const struct sonde_span *span,
+                       struct sonde_context *context) {
+    const struct sonde__stack_entry *entry = find_entry(thread, span), *top = &thread->stack[thread->depth];
+    if (entry) {
+        context->tracestate_length = entry->texts.tracestate_length;
+        memcpy(context->tracestate, thread->tracestates + entry->texts.tracestate_at, context->tracestate_length);
+    }
+    if (!entry || memcmp(&entry->span_id, span->context.span_id, 8) != 0)
+        entry = top;
+    context->baggage_length = entry->texts.baggage_length;
+    memcpy(context->baggage, thread->baggages + entry->texts.baggage_at, context->baggage_length);
 }
 
 void sonde_span_context_get(const struct sonde_span *span, struct sonde_context *ret_context) {
     struct sonde__edit edit;
     struct sonde__field field;
     ret_context->span = span->context;
-    ret_context->tracestate_length = ret_context->reserved = 0;
-    if (!sonde__edit_begin(&edit, span)) {
-        find_tracestate(span, ret_context);
+    ret_context->tracestate_length = ret_context->baggage_length = 0;
+    struct sonde__thread *thread = sonde__thread_enter();
+    if (!thread)
+        return;
+    find_texts(thread, span, ret_context);
+    if (!span->slot || !sonde__edit_take(&edit, thread, span)) {
+        if (!span->slot)
+            sonde__thread_leave(thread);
         return;
     }
+    ret_context->tracestate_length = 0;
     if (sonde__slot_find_field(edit.slot, SONDE__TAG_TRACESTATE, &field) &&
         field.content_size <= SONDE_TRACESTATE_SIZE_MAX) {
         ret_context->tracestate_length = field.content_size;

@@ -75,7 +75,7 @@ static inline void sonde_curl_remove(void *self, struct sonde_string name) {
 /** Appends before it removes, so that a list without memory is unchanged. */
 static inline int sonde_curl_set(void *self, struct sonde_string name, struct sonde_string value) {
     struct curl_slist **list = (struct curl_slist **)self, *fresh, **link;
-    char line[64 + SONDE_TRACESTATE_SIZE_MAX];
+    char line[64 + SONDE_BAGGAGE_SIZE_MAX]; /* the longest that is sent */
     size_t i;
     if (name.size + value.size + 3 > sizeof line)
         return SONDE_ETOOBIG;
@@ -111,7 +111,7 @@ static inline void sonde_curl_keys(void *self, sonde_carrier_visit visit, void *
  * is set, so hand it to libcurl after the injection. Memory is libcurl's: free with curl_slist_free_all(). */
 static inline struct sonde_carrier sonde_curl_carrier(struct curl_slist **list) {
     static const struct sonde_carrier_ops ops = {sonde_curl_get, sonde_curl_each, sonde_curl_set, sonde_curl_remove,
-                                                 sonde_curl_keys};
+                                                 sonde_curl_keys, NULL};
     struct sonde_carrier carrier = {&ops, list};
     return carrier;
 }

@@ -59,7 +59,8 @@ static inline void sonde_hiredis_keys(void *self, sonde_carrier_visit visit, voi
 
 /** A carrier to extract from. fields: borrowed while the carrier and what it returned are used; NULL is empty. */
 static inline struct sonde_carrier sonde_hiredis_carrier(redisReply *fields) {
-    static const struct sonde_carrier_ops ops = {sonde_hiredis_get, sonde_hiredis_each, NULL, NULL, sonde_hiredis_keys};
+    static const struct sonde_carrier_ops ops = {sonde_hiredis_get, sonde_hiredis_each, NULL, NULL, sonde_hiredis_keys,
+                                                 NULL};
     struct sonde_carrier carrier = {&ops, fields};
     return carrier;
 }

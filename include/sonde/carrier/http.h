@@ -14,17 +14,21 @@ struct sonde_http_header {
     struct sonde_string name, value;
 };
 
-/** Room that sonde_inject() needs in `text`: names and values of traceparent and tracestate, each with a NUL. */
-#define SONDE_HTTP_INJECT_SIZE (12u + 56u + 11u + SONDE_TRACESTATE_SIZE_MAX + 1u)
+/** Room that sonde_inject() needs in `text` for the default formats: names and values of traceparent, tracestate and
+ *  baggage, each with a NUL. Another format needs no more than 1 KiB, but for one that sends baggage as headers of its
+ *  own (jaeger, ottrace): 8 bytes an entry more than its name and value. Without baggage
+ *  SONDE_HTTP_INJECT_PLAIN_SIZE is enough; what does not fit is left out. */
+#define SONDE_HTTP_INJECT_PLAIN_SIZE (12u + 56u + 11u + SONDE_TRACESTATE_SIZE_MAX + 1u)
+#define SONDE_HTTP_INJECT_SIZE (SONDE_HTTP_INJECT_PLAIN_SIZE + 8u + SONDE_BAGGAGE_SIZE_MAX + 1u)
 
 /** The headers. Fill it in, take a carrier of it, inject or extract, then send headers[0..count).
  *  headers    borrowed while a carrier of it is used; never written when only extracted from.
- *  count      entries in use; inject may add two.
+ *  count      entries in use; inject adds three at most by default.
  *  capacity   entries there is room for; 0 when only extracted from.
  *  text       where values that are set are copied, names and values NUL-terminated; the headers point into it, so it
  *             must live as long as they do. NULL when only extracted from. A value that replaces one of at least its
  *             length reuses the room, so a retry needs none.
- *  text_size  bytes of text; SONDE_HTTP_INJECT_SIZE always suffices for one context.
+ *  text_size  bytes of text; SONDE_HTTP_INJECT_SIZE always suffices for one context by default.
  *  text_used  bytes of it in use; 0 at first. */
 struct sonde_http_headers {
     struct sonde_http_header *headers;

@@ -19,13 +19,13 @@
 
 SONDE_BEGIN
 
-/** Room that sonde_inject() needs in `text`. */
-#define SONDE_REDIS_INJECT_SIZE (12u + 56u + 11u + SONDE_TRACESTATE_SIZE_MAX + 1u)
+/** Room that sonde_inject() needs in `text` for the default formats: traceparent, tracestate, baggage. */
+#define SONDE_REDIS_INJECT_SIZE (12u + 56u + 11u + SONDE_TRACESTATE_SIZE_MAX + 1u + 8u + SONDE_BAGGAGE_SIZE_MAX + 1u)
 
 /** The arguments. argv[first], argv[first + 1] are the first field and its value, and so on in pairs up to count.
  *  argv, argvlen  borrowed while a carrier of it is used; not written when only extracted from.
  *  first          where the fields begin; 3 for XADD key id, more with options, 0 for an entry read.
- *  count          arguments in use, those before `first` included; inject may add four.
+ *  count          arguments in use, those before `first` included; inject adds six at most by default.
  *  capacity       arguments there is room for; 0 when only extracted from.
  *  text, text_size, text_used  as in sonde/carrier/http.h: where set copies to; NULL, 0, 0 when only extracted from. */
 struct sonde_redis_fields {

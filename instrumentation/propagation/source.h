@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What propagators read from: a carrier, whose headers are gathered first in one pass when it can do that, since
+ * several formats of several names each would otherwise each search the lot. Values are borrowed from the carrier. */
+#ifndef SONDE_INSTRUMENTATION_PROPAGATION_SOURCE_H
+#define SONDE_INSTRUMENTATION_PROPAGATION_SOURCE_H
+
+#include "instrumentation/propagation/fields.h"
+#include <sonde/carrier.h>
+
+/* More values than this of known names are not gathered: the carrier is then asked name by name. */
+#define SONDE__GATHERED_MAX 24u
+
+struct sonde__source {
+    const struct sonde_carrier *carrier;
+    uint32_t gathered; /* bits of the fields that were looked for; others are asked of the carrier */
+    uint32_t present;  /* of those, which have a value */
+    uint32_t count;
+    struct {
+        struct sonde_string value;
+        uint32_t field;
+    } values[SONDE__GATHERED_MAX];
+};
+
+/** Starts reading; fields: bits of all that will be asked for. */
+void sonde__source_init(struct sonde__source *source, const struct sonde_carrier *carrier, uint32_t fields);
+/** A source of one value, without a carrier. */
+void sonde__source_init_one(struct sonde__source *source, enum sonde__field field, struct sonde_string value);
+/** First value of a field; false when there is none. */
+bool sonde__source_get(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value);
+/** Every value of a field in order, until visit returns false. */
+void sonde__source_each(const struct sonde__source *source, enum sonde__field field, sonde_carrier_visit visit,
+                        void *user);
+/** Every name that begins with a prefix (lower case), as `rest` of it in lower case (at most SONDE__REST_MAX bytes;
+ *  longer ones are left out), with its first value; at most `most` of them. */
+#define SONDE__REST_MAX 240u
+typedef void (*sonde__source_visit_rest)(void *user, struct sonde_string rest, struct sonde_string value);
+void sonde__source_prefixed(const struct sonde__source *source, struct sonde_string prefix, unsigned most,
+                            sonde__source_visit_rest visit, void *user);
+
+#endif

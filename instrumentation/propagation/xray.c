@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AWS X-Ray: x-amzn-trace-id: Root=1-8 digits-24 digits;Parent=16 digits;Sampled=0|1|?[;Lineage=..], in any order, with
+ * fields of others in between (a load balancer puts Self first and leaves Parent out: then there is no span to be a
+ * child of). Lineage travels as the baggage entry of that name. `xray-lambda` reads the variable _X_AMZN_TRACE_ID,
+ * which the runtime sets per invocation, unless an earlier format has found a context, and else the carrier.
+ * Source: AWS X-Ray developer guide, tracing header; opentelemetry-java-contrib, aws-xray-propagator. */
+#include "instrumentation/context/baggage.h"
+#include "instrumentation/propagation/number.h"
+#include "instrumentation/propagation/propagator.h"
+#include <stdlib.h>
+
+enum {
+    ROOT_SIZE = 35,
+    VALUE_SIZE_MAX = 256, /* what other readers take; whole fields beyond it are not seen */
+    LINEAGE_SIZE_MAX = 18,
+    LINEAGE_FIRST_MAX = 32767,
+    LINEAGE_LAST_MAX = 255,
+};
+
+struct fields {
+    struct sonde_string root, parent, sampled, lineage;
+};
+
+static bool is_key(const char *text, size_t size, struct sonde_string key) {
+    return size == key.size && memcmp(text, key.data, size) == 0;
+}
+
+/** One "key=value". Returns false when it has no '='. */
+static bool take_field(const char *text, size_t size, struct fields *fields) {
+    while (size && (*text == ' ' || *text == '\t'))
+        text++, size--;
+    while (size && (text[size - 1] == ' ' || text[size - 1] == '\t'))
+        size--;
+    if (size == 0)
+        return true; /* stray ';' */
+    const char *equals = memchr(text, '=', size);
+    if (!equals)
+        return false;
+    size_t key = (size_t)(equals - text);
+    struct sonde_string value = {equals + 1, size - key - 1};
+    if (is_key(text, key, SONDE__TEXT("Root")))
+        fields->root = value;
+    else if (is_key(text, key, SONDE__TEXT("Parent")))
+        fields->parent = value;
+    else if (is_key(text, key, SONDE__TEXT("Sampled")))
+        fields->sampled = value;
+    else if (is_key(text, key, SONDE__TEXT("Lineage")))
+        fields->lineage = value;
+    return true;
+}
+
+static bool split(const char *text, size_t size, struct fields *ret_fields) {
+    if (size > VALUE_SIZE_MAX) {
+        const char *last = memrchr(text, ';', VALUE_SIZE_MAX + 1);
+        size = last ? (size_t)(last - text) : 0;
+    }
+    while (size) {
+        const char *end = memchr(text, ';', size);
+        size_t field = end ? (size_t)(end - text) : size;
+        if (!take_field(text, field, ret_fields))
+            return false;
+        text += field + (end != NULL);
+        size -= field + (end != NULL);
+    }
+    return true;
+}
+
+/** {0..32767}:{8 hex}:{0..255} */
+static bool lineage_is_valid(struct sonde_string text) {
+    uint64_t first, hash, last;
+    if (text.size == 0 || text.size > LINEAGE_SIZE_MAX)
+        return false;
+    const char *colon = memchr(text.data, ':', text.size);
+    size_t at = colon ? (size_t)(colon - text.data) : 0;
+    if (!colon || text.size < at + 11 || text.data[at + 9] != ':')
+        return false;
+    return sonde__decimal_read(text.data, at, &first) == 0 && first <= LINEAGE_FIRST_MAX &&
+           sonde__hex_number(text.data + at + 1, 8, &hash) &&
+           sonde__decimal_read(text.data + at + 10, text.size - at - 10, &last) == 0 && last <= LINEAGE_LAST_MAX;
+}
+
+/** 1-8 digits-24 digits. */
+static enum sonde_extract_reason read_root(struct sonde_string root, struct sonde_span_context *ret_span) {
+    char digits[32];
+    uint64_t high, low;
+    if (root.size != ROOT_SIZE || root.data[0] != '1' || root.data[1] != '-' || root.data[10] != '-')
+        return SONDE_EXTRACT_FIELDS;
+    memcpy(digits, root.data + 2, 8);
+    memcpy(digits + 8, root.data + 11, 24);
+    if (!sonde__hex_read8(digits, &high) || !sonde__hex_read8(digits + 16, &low))
+        return SONDE_EXTRACT_HEX;
+    if ((high | low) == 0)
+        return SONDE_EXTRACT_ZERO_ID;
+    memcpy(ret_span->trace_id, &high, 8);
+    memcpy(ret_span->trace_id + 8, &low, 8);
+    return SONDE_EXTRACT_OK;
+}
+
+enum sonde_extract_reason sonde__xray_read(const char *text, size_t size, struct sonde_span_context *ret_span,
+                                           struct sonde_string *ret_lineage) {
+    struct sonde_span_context span = {.is_remote = 1, .decision = SONDE_DECISION_DEFER};
+    struct fields fields = {.root.size = 0};
+    uint64_t parent;
+    if (!split(text, size, &fields) || fields.root.size == 0)
+        return SONDE_EXTRACT_FIELDS;
+    enum sonde_extract_reason reason = read_root(fields.root, &span);
+    if (reason != SONDE_EXTRACT_OK)
+        return reason;
+    if (fields.parent.size != 16)
+        return fields.parent.size ? SONDE_EXTRACT_LENGTH : SONDE_EXTRACT_FIELDS;
+    if (!sonde__hex_read8(fields.parent.data, &parent))
+        return SONDE_EXTRACT_HEX;
+    if (parent == 0)
+        return SONDE_EXTRACT_ZERO_ID;
+    memcpy(span.span_id, &parent, 8);
+    if (fields.sampled.size) {
+        char c = fields.sampled.data[0];
+        if (fields.sampled.size != 1 || (c != '0' && c != '1' && c != '?'))
+            return SONDE_EXTRACT_SAMPLED;
+        span.decision = c == '?' ? SONDE_DECISION_DEFER : SONDE_DECISION_NONE;
+        span.flags = c == '1' ? SONDE_TRACE_FLAG_SAMPLED : 0;
+    }
+    *ret_lineage = fields.lineage;
+    if (!lineage_is_valid(fields.lineage))
+        ret_lineage->size = 0;
+    *ret_span = span;
+    return SONDE_EXTRACT_OK;
+}
+
+size_t sonde__xray_write(const struct sonde_context *context, char ret_text[SONDE__XRAY_SIZE]) {
+    const struct sonde_span_context *span = &context->span;
+    char digits[16];
+    struct sonde_baggage_entry lineage;
+    if (!sonde_span_context_is_valid(span))
+        return 0;
+    sonde__hex_write8(span->trace_id, digits);
+    memcpy(ret_text, "Root=1-", 7);
+    memcpy(ret_text + 7, digits, 8);
+    ret_text[15] = '-';
+    memcpy(ret_text + 16, digits + 8, 8);
+    sonde__hex_write8(span->trace_id + 8, ret_text + 24);
+    memcpy(ret_text + 40, ";Parent=", 8);
+    sonde__hex_write8(span->span_id, ret_text + 48);
+    size_t size = 64;
+    if (span->decision != SONDE_DECISION_DEFER) {
+        memcpy(ret_text + size, ";Sampled=", 9);
+        ret_text[size + 9] = span->flags & SONDE_TRACE_FLAG_SAMPLED ? '1' : '0';
+        size += 10;
+    }
+    if (context->baggage_length && sonde_baggage_find(context, SONDE__TEXT("Lineage"), &lineage) &&
+        lineage_is_valid(lineage.value)) {
+        memcpy(ret_text + size, ";Lineage=", 9);
+        memcpy(ret_text + size + 9, lineage.value.data, lineage.value.size);
+        size += 9 + lineage.value.size;
+    }
+    return size;
+}
+_Static_assert(64 + 10 + 9 + LINEAGE_SIZE_MAX <= SONDE__XRAY_SIZE, "room for all fields");
+
+static int xray_inject(const struct sonde_context *context, const struct sonde_carrier *carrier) {
+    char text[SONDE__XRAY_SIZE];
+    size_t size = sonde__xray_write(context, text);
+    return size ? sonde__carrier_set(carrier, SONDE__FIELD_XRAY, text, size) : 0;
+}
+
+static enum sonde_extract_reason extract_text(struct sonde_string text, struct sonde_context *context) {
+    struct sonde_span_context span;
+    struct sonde_string lineage;
+    enum sonde_extract_reason reason = sonde__xray_read(text.data, text.size, &span, &lineage);
+    if (reason != SONDE_EXTRACT_OK)
+        return reason;
+    sonde__context_found(context, &span);
+    if (lineage.size)
+        (void)sonde_baggage_set(context, SONDE__TEXT("Lineage"), lineage, SONDE__TEXT(""));
+    return SONDE_EXTRACT_OK;
+}
+
+static enum sonde_extract_reason xray_extract(const struct sonde__source *source, struct sonde_context *context) {
+    struct sonde_string text;
+    return sonde__source_get(source, SONDE__FIELD_XRAY, &text) ? extract_text(text, context) : SONDE_EXTRACT_ABSENT;
+}
+
+static enum sonde_extract_reason lambda_extract(const struct sonde__source *source, struct sonde_context *context) {
+    if (sonde_span_context_is_valid(&context->span))
+        return SONDE_EXTRACT_ABSENT;
+    const char *value = getenv("_X_AMZN_TRACE_ID");
+    if (!value || !*value)
+        return xray_extract(source, context);
+    return extract_text((struct sonde_string){value, strnlen(value, VALUE_SIZE_MAX + 1)}, context);
+}
+
+const struct sonde__propagator sonde__propagator_xray = {
+    .name = "xray",
+    .summary = "AWS X-Ray: x-amzn-trace-id",
+    .reads = SONDE__FIELD_BIT(SONDE__FIELD_XRAY),
+    .writes = SONDE__FIELD_BIT(SONDE__FIELD_XRAY),
+    .inject = xray_inject,
+    .extract = xray_extract,
+};
+
+const struct sonde__propagator sonde__propagator_xray_lambda = {
+    .name = "xray-lambda",
+    .summary = "AWS X-Ray in Lambda: the variable _X_AMZN_TRACE_ID, else x-amzn-trace-id",
+    .reads = SONDE__FIELD_BIT(SONDE__FIELD_XRAY),
+    .writes = SONDE__FIELD_BIT(SONDE__FIELD_XRAY),
+    .inject = xray_inject,
+    .extract = lambda_extract,
+};
