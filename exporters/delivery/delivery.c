@@ -119,7 +119,7 @@ uint64_t sonde__delivery_run(struct sonde__delivery *delivery) {
     uint64_t now_ns = sonde__delivery_now(delivery);
     sonde__delivery_take(delivery, now_ns);
     delivery_start(delivery, now_ns);
-    return delivery_next(delivery, now_ns);
+    return earlier(delivery_next(delivery, now_ns), sonde__delivery_loss_due(delivery, now_ns));
 }
 
 void sonde__delivery_stop(struct sonde__delivery *delivery) {
@@ -141,6 +141,7 @@ bool sonde__delivery_is_idle(struct sonde__delivery *delivery) {
 
 void sonde__delivery_deinit(struct sonde__delivery *delivery) {
     struct sonde__batch *next;
+    sonde__delivery_loss_tell(delivery);
     for (struct sonde__batch *batch = delivery->first; batch; batch = next) {
         next = batch->next;
         batch_free(delivery, batch);

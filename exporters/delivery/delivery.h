@@ -77,7 +77,8 @@ struct sonde__delivery {
     bool refusing;      /* the last answer was final for the whole batch */
     bool hopeless;      /* the last search for refused items found nothing to deliver */
     uint64_t losses_unreported, loss_report_ns;
-    uint64_t failures; /* since the last success */
+    char loss_text[200]; /* why the last of those were lost */
+    uint64_t failures;   /* since the last success */
     bool warned;
     struct sonde_exporter_status status;
 };

@@ -25,17 +25,30 @@ static void report(const struct sonde__delivery *delivery, char level, const cha
         delivery->env.report(delivery->env.report_self, level, text);
 }
 
-void sonde__delivery_loss(struct sonde__delivery *delivery, uint64_t items, const char *why) {
-    uint64_t now_ns = sonde__delivery_now(delivery);
-    delivery->losses_unreported += items;
-    if (delivery->loss_report_ns && now_ns - delivery->loss_report_ns < LOSS_REPORT_NS)
-        return;
+void sonde__delivery_loss_tell(struct sonde__delivery *delivery) {
     char text[400];
+    if (delivery->losses_unreported == 0)
+        return;
     (void)snprintf(text, sizeof text, "%llu records were dropped for good: %s (further ones are told once a minute)",
-                   (unsigned long long)delivery->losses_unreported, why);
+                   (unsigned long long)delivery->losses_unreported, delivery->loss_text);
     report(delivery, 'e', text);
     delivery->losses_unreported = 0;
-    delivery->loss_report_ns = now_ns;
+    delivery->loss_report_ns = sonde__delivery_now(delivery);
+}
+
+uint64_t sonde__delivery_loss_due(struct sonde__delivery *delivery, uint64_t now_ns) {
+    if (delivery->losses_unreported && now_ns - delivery->loss_report_ns >= LOSS_REPORT_NS)
+        sonde__delivery_loss_tell(delivery);
+    return delivery->losses_unreported ? delivery->loss_report_ns + LOSS_REPORT_NS : UINT64_MAX;
+}
+
+void sonde__delivery_loss(struct sonde__delivery *delivery, uint64_t items, const char *why) {
+    delivery->losses_unreported += items;
+    (void)snprintf(delivery->loss_text, sizeof delivery->loss_text, "%s", why);
+    if (delivery->loss_report_ns == 0) /* the first is told at once */
+        sonde__delivery_loss_tell(delivery);
+    else
+        (void)sonde__delivery_loss_due(delivery, sonde__delivery_now(delivery));
 }
 
 static void outcome_error(struct sonde__delivery *delivery, const char *text) {

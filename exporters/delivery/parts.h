@@ -28,5 +28,9 @@ void sonde__delivery_finish(struct sonde__delivery *delivery, struct sonde__batc
                             uint64_t refused);
 /** Counts items lost by the backend's will and says so, at most once a minute. */
 void sonde__delivery_loss(struct sonde__delivery *delivery, uint64_t items, const char *why);
+/** Says what was lost since it was last said, when a minute is over. Returns when to call again; UINT64_MAX = never. */
+uint64_t sonde__delivery_loss_due(struct sonde__delivery *delivery, uint64_t now_ns);
+/** Says it now: the end. */
+void sonde__delivery_loss_tell(struct sonde__delivery *delivery);
 
 #endif

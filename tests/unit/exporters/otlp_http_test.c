@@ -577,6 +577,32 @@ static void partial_success_counts_as_refused_and_is_never_retried(void **state)
     assert_int_equal(f->fakes.delivered[M], 10);
 }
 
+static void losses_are_told_within_a_minute_and_at_the_end(void **state) {
+    struct fixture *f = *state;
+    create(f);
+    static const int statuses[] = {401, 403, 404, 401};
+    for (size_t i = 0; i < 3; i++) {
+        export_fakes_append(&f->fakes, T, 1, 1, 0, 5, 100);
+        (void)run_next(f);
+        answer(f, i, statuses[i]);
+    }
+    assert_int_equal(f->fakes.reports, 1);
+    assert_non_null(strstr(f->fakes.report_text, "5 records were dropped for good: HTTP 401"));
+    uint64_t before = f->fakes.fakes.monotonic_ns;
+    (void)run_next(f);
+    assert_int_equal(f->fakes.reports, 2);
+    assert_non_null(strstr(f->fakes.report_text, "10 records were dropped for good: HTTP 404"));
+    assert_true(f->fakes.fakes.monotonic_ns - before <= 60 * SECOND);
+    export_fakes_append(&f->fakes, T, 1, 1, 0, 3, 100);
+    (void)run_next(f);
+    answer(f, 3, statuses[3]);
+    assert_int_equal(f->fakes.reports, 2);
+    sonde_exporter_otlp_http.destroy(f->exporter);
+    f->exporter = NULL;
+    assert_int_equal(f->fakes.reports, 3);
+    assert_non_null(strstr(f->fakes.report_text, "3 records were dropped for good: HTTP 401"));
+}
+
 /* --- the end --- */
 
 static void stop_sends_at_once_and_shortens_waits(void **state) {
@@ -771,6 +797,7 @@ int main(void) {
         CASE(final_statuses_drop_the_batch_without_a_search),
         CASE(a_record_that_is_no_items_is_dropped_whole),
         CASE(partial_success_counts_as_refused_and_is_never_retried),
+        CASE(losses_are_told_within_a_minute_and_at_the_end),
         CASE(stop_sends_at_once_and_shortens_waits),
         CASE(stop_ends_a_long_pause),
         CASE(destroy_leaves_unanswered_records_in_the_log),
