@@ -394,12 +394,26 @@ static int connection_create(struct sonde_http_server *server, int fd) {
     return 0;
 }
 
+/* A full house must not shut the operator out: the oldest that only waits goes, and when none waits the oldest of all.
+ * Who asks and reads is served within milliseconds and is never the oldest for long. */
+static void make_room(struct sonde_http_server *server) {
+    struct connection *connection, *oldest = NULL, *waiting = NULL;
+    if (server->connection_count < CONNECTIONS_MAX)
+        return;
+    LIST_FOREACH(connection, &server->connections, link) { /* newest first */
+        oldest = connection;
+        waiting = connection->state == WRITE ? waiting : connection;
+    }
+    connection_destroy(waiting ? waiting : oldest);
+}
+
 static void on_accept(void *user, int events) {
     struct sonde_http_server *server = user;
     (void)events;
-    while (server->connection_count < CONNECTIONS_MAX) {
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) { /* a turn's worth: the loop has others to serve */
         int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            make_room(server);
             if (connection_create(server, fd) != 0)
                 (void)close(fd);
             continue;
@@ -410,7 +424,6 @@ static void on_accept(void *user, int events) {
         }
         return;
     }
-    (void)sonde_watch_change(server->watch, 0); /* until one of the connections ends */
 }
 
 static void on_retry(void *user) {

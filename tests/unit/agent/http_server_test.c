@@ -245,6 +245,26 @@ static void slow_requests_time_out(void **state) {
     close_world(&world);
 }
 
+/* Whoever asks is answered, though 200 others hold a connection and say nothing, or never read what they asked for. */
+static void silent_connections_shut_nobody_out(void **state) {
+    (void)state;
+    static const char *const texts[] = {"GET / HT", "GET /big HTTP/1.1\r\n" H "\r\n"};
+    struct world world;
+    int fds[200];
+    open_world(&world, UINT64_C(3600000000000));
+    for (size_t t = 0; t < 2; t++) {
+        for (size_t i = 0; i < 200; i++) {
+            fds[i] = dial(world.port);
+            assert_true(send(fds[i], texts[t], strlen(texts[t]), MSG_NOSIGNAL) > 0);
+            if (i % 20 == 19) /* lets the server accept: more than its backlog would not get in */
+                assert_non_null(strstr(talk(&world, "GET /a HTTP/1.1\r\n" H LAST), "HTTP/1.1 200 OK"));
+        }
+        for (size_t i = 0; i < 200; i++)
+            close(fds[i]);
+    }
+    close_world(&world);
+}
+
 static void destroy_closes_what_is_open(void **state) {
     (void)state;
     struct world world;
@@ -337,6 +357,7 @@ int main(void) {
         cmocka_unit_test(refusals_have_their_status_and_close),
         cmocka_unit_test(heads_are_bounded),
         cmocka_unit_test(slow_requests_time_out),
+        cmocka_unit_test(silent_connections_shut_nobody_out),
         cmocka_unit_test(destroy_closes_what_is_open),
         cmocka_unit_test(listen_addresses_are_checked),
         cmocka_unit_test(hosts_are_matched_as_a_whole),
