@@ -319,6 +319,9 @@ int sonde_config_load(const char *path, const struct sonde_alloc *alloc, struct 
     sonde_alloc_free(alloc, text);
     if (!error)
         error = check_loaded(*ret_config, alloc, &problem);
+    for (char *at = error ? problem.text : NULL; at && *at; at++) /* keys and paths come along, and a terminal obeys */
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
     if (error && problem.line)
         (void)snprintf(ret_text, text_size, "%s:%u:%u: %s", path, problem.line, problem.column, problem.text);
     else if (error)

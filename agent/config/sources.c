@@ -3,6 +3,7 @@
 #include "agent/config/config.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sonde/err.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -11,6 +12,16 @@
 static const char *real_env(void *self, const char *name) {
     (void)self;
     return getenv(name);
+}
+
+/* A FIFO nobody writes to must not hold the start up for ever. */
+#define FIFO_WAIT_MS 5000
+
+/** Returns 0 when there is something to read (or the end), -ETIMEDOUT, -errno. */
+static int wait_readable(int fd) {
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    int ready = poll(&poll_fd, 1, FIFO_WAIT_MS);
+    return ready > 0 ? 0 : ready == 0 ? -ETIMEDOUT : -errno;
 }
 
 static int read_all(int fd, const struct sonde_alloc *alloc, size_t size_max, char **ret_text, size_t *ret_size) {
@@ -24,14 +35,19 @@ static int read_all(int fd, const struct sonde_alloc *alloc, size_t size_max, ch
         return -ENOMEM;
     size_t size = 0;
     ssize_t got = 1;
-    while (got > 0 && size <= size_max) {
+    int error = 0;
+    while (got > 0 && !error && size <= size_max) {
+        error = wait_readable(fd); /* a regular file is always */
+        if (error)
+            break;
         got = read(fd, text + size, size_max + 1 - size);
-        if (got < 0 && errno == EINTR)
-            got = 1;
-        else if (got > 0)
+        if (got < 0)
+            error = errno == EINTR || errno == EAGAIN ? 0 : -errno, got = 1;
+        else
             size += (size_t)got;
     }
-    int error = got < 0 ? -errno : size > size_max ? SONDE_ETOOBIG : 0;
+    if (!error && size > size_max)
+        error = SONDE_ETOOBIG;
     if (error) {
         sonde_alloc_free(alloc, text);
         return error;
@@ -45,7 +61,7 @@ static int read_all(int fd, const struct sonde_alloc *alloc, size_t size_max, ch
 static int real_file(void *self, const struct sonde_alloc *alloc, const char *path, size_t size_max, char **ret_text,
                      size_t *ret_size) {
     (void)self;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return -errno;
     int error = read_all(fd, alloc, size_max, ret_text, ret_size);

@@ -191,6 +191,12 @@ def bad_configurations_end_with_2(directory):
             if "insecure" not in text:  # an address is looked at when it is bound
                 code, told = command("check", agent.dir / "sonded.yaml")
                 assert code == 2 and text in told, told
+    (pathlib.Path(directory) / "sonded.yaml").write_text('"\\e[31mred\\n": 1\n')
+    code, told = command("check", pathlib.Path(directory) / "sonded.yaml")
+    assert code == 2 and 'unknown key "?[31mred?"' in told, told
+    os.mkfifo(pathlib.Path(directory) / "silent")  # nobody ever writes to it
+    code, told = command("check", pathlib.Path(directory) / "silent")
+    assert code == 2 and "cannot be read" in told, told
     assert command("check", "/nowhere")[0] == 2
     assert command("nonsense")[0] == 2
     assert command("config", "schema")[0] == 0 and json.loads(command("config", "schema")[1])
