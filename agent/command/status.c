@@ -70,13 +70,23 @@ static void put_text(FILE *out, const char *text) {
         fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
 }
 
-static long long sum_of(const json_t *object) {
+/** "3 dropped (ring_full 2, invalid 1)". */
+static void write_dropped(const json_t *reasons, FILE *out) {
     long long sum = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) /* only read */
-        sum += json_integer_value(value);
-    return sum;
+    const char *reason, *before = " (";
+    json_t *count;
+    json_object_foreach((json_t *)(uintptr_t)reasons, reason, count) /* only read */
+        sum += json_integer_value(count);
+    fprintf(out, "%lld dropped", sum);
+    json_object_foreach((json_t *)(uintptr_t)reasons, reason, count) {
+        if (json_integer_value(count) == 0)
+            continue;
+        fputs(before, out);
+        put_text(out, reason);
+        fprintf(out, " %lld", (long long)json_integer_value(count));
+        before = ", ";
+    }
+    fputs(sum ? ")\n" : "\n", out);
 }
 
 static void write_services(const json_t *status, FILE *out) {
@@ -92,10 +102,10 @@ static void write_services(const json_t *status, FILE *out) {
 }
 
 static void write_account(const char *signal, const json_t *account, FILE *out) {
-    fprintf(out, "    %s: %lld appended, %lld queued, %lld in flight, %lld delivered, %lld refused, %lld dropped\n",
-            signal, number_at(account, "appended"), number_at(account, "queued"), number_at(account, "in_flight"),
-            number_at(account, "delivered"), number_at(account, "refused"),
-            sum_of(json_object_get(account, "dropped")));
+    fprintf(out, "    %s: %lld appended, %lld queued, %lld in flight, %lld delivered, %lld refused, ", signal,
+            number_at(account, "appended"), number_at(account, "queued"), number_at(account, "in_flight"),
+            number_at(account, "delivered"), number_at(account, "refused"));
+    write_dropped(json_object_get(account, "dropped"), out);
 }
 
 static void write_exporters(const json_t *status, FILE *out) {
@@ -133,14 +143,18 @@ int sonde__status_write(const json_t *status, FILE *out) {
     write_services(status, out);
     fputs("taken in:\n", out);
     json_object_foreach(json_object_get(status, "signals"), signal, one) {
-        fprintf(out, "    %s: %lld received, %lld appended, %lld dropped\n", signal, number_at(one, "received"),
-                number_at(one, "appended"), sum_of(json_object_get(one, "dropped")));
+        fprintf(out, "    %s: %lld received, %lld appended, ", signal, number_at(one, "received"),
+                number_at(one, "appended"));
+        write_dropped(json_object_get(one, "dropped"), out);
     }
     write_exporters(status, out);
+    fprintf(out, "queue: %lld of %lld bytes\n", number_at(json_object_get(status, "queue"), "bytes"),
+            number_at(json_object_get(status, "queue"), "bytes_max"));
     fputs("ledger: ", out);
     fputs(json_is_true(json_object_get(ledger, "balanced")) ? "balanced" : "DOES NOT BALANCE ", out);
     put_text(out, string_at(ledger, "text"));
-    fputc('\n', out);
+    fprintf(out, "; %lld ring places given back early, %lld evictions\n", number_at(ledger, "early_released"),
+            number_at(ledger, "evictions"));
     return healthy ? SONDE__EXIT_GOOD : SONDE__EXIT_BAD;
 }
 

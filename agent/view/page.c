@@ -79,14 +79,34 @@ static void none(FILE *out, const json_t *list, int columns, const char *hint) {
         fprintf(out, "<tr><td colspan=%d class=dim>%s</td></tr>\n", columns, hint);
 }
 
-static void cell_age(FILE *out, uint64_t unix_ns, uint64_t now_unix_ns) {
+static void age(FILE *out, uint64_t unix_ns, uint64_t now_unix_ns) {
     uint64_t seconds = now_unix_ns > unix_ns ? (now_unix_ns - unix_ns) / 1000000000u : 0;
-    if (!unix_ns)
-        fputs("<td class=dim>never</td>", out);
-    else if (seconds < 120)
-        fprintf(out, "<td>%" PRIu64 " s ago</td>", seconds);
+    if (seconds < 120)
+        fprintf(out, "%" PRIu64 " s ago", seconds);
+    else if (seconds < 7200)
+        fprintf(out, "%" PRIu64 " min ago", seconds / 60);
     else
-        fprintf(out, "<td>%" PRIu64 " min ago</td>", seconds / 60);
+        fprintf(out, "%" PRIu64 " h ago", seconds / 3600);
+}
+
+static void cell_age(FILE *out, uint64_t unix_ns, uint64_t now_unix_ns) {
+    fputs(unix_ns ? "<td>" : "<td class=dim>never", out);
+    if (unix_ns)
+        age(out, unix_ns, now_unix_ns);
+    fputs("</td>", out);
+}
+
+/** The error stays in sight when it is over, so it says how old it is. */
+static void cell_error(FILE *out, const json_t *exporter, uint64_t now_unix_ns) {
+    uint64_t unix_ns = number_at(exporter, "last_error_unix_ns");
+    fputs("<td>", out);
+    text(out, string_at(exporter, "last_error"));
+    if (unix_ns) {
+        fputs(" <span class=dim>", out);
+        age(out, unix_ns, now_unix_ns);
+        fputs("</span>", out);
+    }
+    fputs("</td>", out);
 }
 
 /** "ring_full 3, invalid 1" of an object of counts; a dash when all are 0. */
@@ -153,7 +173,7 @@ static void exporters(const json_t *status, uint64_t now_unix_ns, FILE *out) {
         cell_light(out, !true_at(one, "failing"), "good", "failing");
         cell(out, string_at(one, "endpoint"));
         cell_age(out, number_at(one, "last_success_unix_ns"), now_unix_ns);
-        cell(out, string_at(one, "last_error"));
+        cell_error(out, one, now_unix_ns);
         cell_number(out, number_at(one, "requests"));
         cell_number(out, number_at(one, "request_errors"));
         cell_number(out, number_at(one, "retries"));

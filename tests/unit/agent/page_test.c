@@ -89,7 +89,8 @@ static void status_text_has_no_control_characters(void **state) {
     char *text = written(status, false);
     assert_null(strchr(text, 0x1b));
     assert_non_null(strstr(text, "FAILING"));
-    assert_non_null(strstr(text, "11 appended, 4 queued, 3 in flight, 2 delivered, 1 refused, 1 dropped"));
+    assert_non_null(strstr(text, "11 appended, 4 queued, 3 in flight, 2 delivered, 1 refused, 1 dropped (rejected 1)\n"));
+    assert_non_null(strstr(text, "12 received, 11 appended, 1 dropped (ring_full 1)\n"));
     assert_non_null(strstr(text, "DOES NOT BALANCE"));
     free(text);
     json_decref(status);
