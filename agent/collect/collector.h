@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a collector is: it asks a broker, on an interval, how far its consumers are behind, and sets series. A broker that
- * is down or answers nonsense costs an `up` of 0 and an error; other collectors are unharmed. Unknown is absent, never 0. */
+/* What a collector is: it asks a broker, on an interval, how far its consumers are behind, and sets series. A broker
+ * that is down or answers nonsense costs an `up` of 0 and an error; other collectors are unharmed. Unknown is absent,
+ * never 0. */
 #ifndef SONDE_AGENT_COLLECTOR_H
 #define SONDE_AGENT_COLLECTOR_H
 
@@ -16,15 +17,25 @@ struct sonde_collector_env {
     struct sonde_http_client http;
 };
 
+/** For people: /api/status, the page, `sonde status`. */
+struct sonde_collector_status {
+    char address[128];
+    char trouble[64];              /* "" = the last poll was answered */
+    uint64_t last_success_unix_ns; /* 0 = never */
+};
+
 struct sonde_collector_ops {
     const char *name, *summary;
     size_t config_size;
     const struct sonde_option *options;
     int (*create)(const void *config, const struct sonde_collector_env *env, void **ret_self, char *error_text,
                   size_t error_text_size);
+    /** Optional. Fills what it knows; the struct comes zeroed. */
+    void (*status)(void *self, struct sonde_collector_status *ret_status);
     void (*destroy)(void *self);
 };
 
-extern const struct sonde_collector_ops *const sonde_collectors[]; /* agent/collect/registry.c; sorted, NULL-terminated */
+extern const struct sonde_collector_ops
+    *const sonde_collectors[]; /* agent/collect/registry.c; sorted, NULL-terminated */
 
 #endif

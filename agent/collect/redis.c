@@ -396,11 +396,21 @@ static int redis_create(const void *config_data, const struct sonde_collector_en
     return 0;
 }
 
+static void redis_status(void *self, struct sonde_collector_status *ret_status) {
+    const struct redis_collector *collector = self;
+    (void)snprintf(ret_status->address, sizeof ret_status->address, "%s", collector->config->address);
+    ret_status->last_success_unix_ns = collector->last_success_unix_ns;
+    if (collector->reported != SONDE__REDIS_TROUBLE_COUNT)
+        (void)snprintf(ret_status->trouble, sizeof ret_status->trouble, "%s",
+                       sonde__redis_trouble_name(collector->reported));
+}
+
 const struct sonde_collector_ops sonde_collector_redis = {
     .name = "redis",
     .summary = "Redis Streams: lag, pending and age of consumer groups",
     .config_size = sizeof(struct redis_config),
     .options = redis_options,
     .create = redis_create,
+    .status = redis_status,
     .destroy = redis_destroy,
 };

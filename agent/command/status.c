@@ -130,6 +130,21 @@ static void write_exporters(const json_t *status, FILE *out) {
     }
 }
 
+static void write_collectors(const json_t *status, FILE *out) {
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(status, "collectors"), i, one) {
+        bool failing = json_is_true(json_object_get(one, "failing"));
+        fputs(i ? "  " : "collectors:\n  ", out);
+        put_text(out, string_at(one, "name"));
+        fputs(failing ? ": FAILING, " : ": good, ", out);
+        put_text(out, string_at(one, "address"));
+        fputs(failing ? ", " : "", out);
+        put_text(out, string_at(one, "trouble"));
+        fputc('\n', out);
+    }
+}
+
 int sonde__status_write(const json_t *status, FILE *out) {
     const json_t *ledger = json_object_get(status, "ledger");
     bool healthy = json_is_true(json_object_get(status, "healthy"));
@@ -148,6 +163,7 @@ int sonde__status_write(const json_t *status, FILE *out) {
         write_dropped(json_object_get(one, "dropped"), out);
     }
     write_exporters(status, out);
+    write_collectors(status, out);
     fprintf(out, "queue: %lld of %lld bytes\n", number_at(json_object_get(status, "queue"), "bytes"),
             number_at(json_object_get(status, "queue"), "bytes_max"));
     fputs("ledger: ", out);

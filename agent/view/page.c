@@ -241,17 +241,21 @@ static void peers(const json_t *status, FILE *out) {
     foot(out);
 }
 
-static void collectors(const json_t *status, FILE *out) {
-    static const char *const columns[] = {"collector", NULL};
+static void collectors(const json_t *status, uint64_t now_unix_ns, FILE *out) {
+    static const char *const columns[] = {"collector", "state", "address", "last success", NULL};
     const json_t *list = json_object_get(status, "collectors"), *one;
     size_t i;
     head(out, "Collectors", columns);
     json_array_foreach(list, i, one) {
         fputs("<tr>", out);
         cell(out, string_at(one, "name"));
+        cell_light(out, !true_at(one, "failing"), number_at(one, "last_success_unix_ns") ? "good" : "not polled yet",
+                   string_at(one, "trouble"));
+        cell(out, string_at(one, "address"));
+        cell_age(out, number_at(one, "last_success_unix_ns"), now_unix_ns);
         fputs("</tr>\n", out);
     }
-    none(out, list, 1, "None is configured.");
+    none(out, list, 4, "None is configured.");
     foot(out);
 }
 
@@ -283,6 +287,6 @@ void sonde__page_write(const json_t *status, uint64_t now_unix_ns, FILE *out) {
     exporters(status, now_unix_ns, out);
     ledger(status, out);
     peers(status, out);
-    collectors(status, out);
+    collectors(status, now_unix_ns, out);
     fputs("</body></html>\n", out);
 }

@@ -6,7 +6,8 @@
  *  "exporters":[{"name","endpoint","failing","last_success_unix_ns","last_error_unix_ns","last_error","requests",
  *                "request_errors","retries","bytes_sent","bytes_uncompressed","requests_in_flight",
  *                "signals":{SIGNAL:{"appended","queued","in_flight","delivered","refused","dropped":{REASON:n}}}}],
- *  "collectors":[{"name","series"?}], "queue":{"bytes","bytes_max"}, "series":{"sources","series"},
+ *  "collectors":[{"name","address","failing","trouble","last_success_unix_ns"}], "queue":{"bytes","bytes_max"},
+ * "series":{"sources","series"},
  *  "ledger":{"balanced","text","early_released","evictions","exporters":[{"name","signals" as above}]}, "wakeups"}
  * Names of services come from outside; jansson refuses what is not UTF-8, and such a name shows as "?". */
 #include "agent/view/status.h"
@@ -162,6 +163,20 @@ static json_t *exporter_json(const struct sonde_daemon *daemon, const struct son
     return one;
 }
 
+/* A broker that is down is told, and is no fault of the agent: it stays healthy. */
+static json_t *collector_json(const struct sonde__probe *probe) {
+    struct sonde_collector_status status = {0};
+    json_t *one = json_object();
+    if (probe->ops->status)
+        probe->ops->status(probe->self, &status);
+    (void)json_object_set_new(one, "name", text_of(probe->name));
+    (void)json_object_set_new(one, "address", text_of(status.address));
+    (void)json_object_set_new(one, "failing", json_boolean(status.trouble[0] != '\0'));
+    (void)json_object_set_new(one, "trouble", text_of(status.trouble));
+    put(one, "last_success_unix_ns", status.last_success_unix_ns);
+    return one;
+}
+
 static json_t *ledger_json(struct sonde_daemon *daemon, json_t *problems) {
     char text[300];
     json_t *ledger = json_object(), *exporters = json_array();
@@ -213,7 +228,7 @@ json_t *sonde__status_json(struct sonde_daemon *daemon) {
     for (size_t i = 0; i < daemon->outlet_count; i++)
         (void)json_array_append_new(exporters, exporter_json(daemon, &daemon->outlets[i], problems));
     for (size_t i = 0; i < daemon->probe_count; i++)
-        (void)json_array_append_new(collectors, json_pack("{ss}", "name", daemon->probes[i].name));
+        (void)json_array_append_new(collectors, collector_json(&daemon->probes[i]));
     (void)json_object_set_new(status, "services", lists.services);
     (void)json_object_set_new(status, "peers", lists.peers);
     (void)json_object_set_new(status, "exporters", exporters);

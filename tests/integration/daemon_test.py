@@ -166,6 +166,17 @@ def proxies_are_not_for_this_machine(directory):
             assert agent.end(signal.SIGTERM) == 0
 
 
+def a_dead_broker_is_told(directory):
+    config = ('agent: {listen: "127.0.0.1:0"}\ncollectors: {redis: {address: "127.0.0.1:1", interval: 100ms}}\n')
+    with Agent(directory, config) as agent:
+        row = wait_until(lambda: [c for c in json.loads(agent.get("/api/status")[1])["collectors"] if c["failing"]], "failing")[0]
+        assert row["address"] == "127.0.0.1:1" and row["trouble"] and row["last_success_unix_ns"] == 0, row
+        assert "badtext" in agent.get("/")[1]
+        code, text = command("status", "--address", agent.address())
+        assert code == 0 and "redis: FAILING, 127.0.0.1:1" in text, text
+        assert agent.end(signal.SIGTERM) == 0
+
+
 def one_agent_has_the_socket(directory):
     with Agent(directory, PAGE) as first:
         first.address()
@@ -219,7 +230,7 @@ def the_service_manager_is_told(directory):
 
 for case in (starts_and_stops_without_exporters, starts_with_no_configuration_at_all,
              a_dead_backend_is_told_and_the_end_is_bounded, a_second_signal_ends_at_once,
-             proxies_are_not_for_this_machine, one_agent_has_the_socket,
+             proxies_are_not_for_this_machine, a_dead_broker_is_told, one_agent_has_the_socket,
              bad_configurations_end_with_2, the_service_manager_is_told):
     with tempfile.TemporaryDirectory(prefix="sonde-test-") as place:
         case(place)
