@@ -69,6 +69,8 @@ static int open_core(struct sonde_daemon *daemon) {
     if (!error)
         error = sonde__rest_create(daemon);
     if (!error)
+        error = sonde__losses_watch(daemon);
+    if (!error)
         error = sonde__self_metrics_create(daemon);
     if (error)
         sonde_agent_log(SONDE_LOG_ERROR, "not started", "error=%s", sonde_agent_log_quote(sonde_strerror(error)));
@@ -228,6 +230,7 @@ static void count_rest(struct sonde_daemon *daemon) {
             sonde_agent_log(SONDE_LOG_WARN, "dropping records that were not delivered in time",
                             "exporter=%s records=%" PRIu64 " reason=shutdown", outlet->name, rest);
     }
+    sonde__losses_tell(daemon);
     (void)sonde__ledger_check(daemon, text, sizeof text);
 }
 
@@ -258,6 +261,7 @@ void sonde_daemon_destroy(struct sonde_daemon *daemon) {
     sonde_timer_destroy(daemon->notify_timer);
     sonde_timer_destroy(daemon->stop_timer);
     sonde_timer_destroy(daemon->rest_timer);
+    sonde_timer_destroy(daemon->losses_timer);
     sonde_watch_destroy(daemon->signal_watch);
     if (daemon->signal_fd >= 0)
         (void)close(daemon->signal_fd);

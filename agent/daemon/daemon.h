@@ -74,12 +74,13 @@ struct sonde_daemon {
     uint32_t export_signals; /* of all exporters */
     int signal_fd;
     struct sonde_watch *signal_watch;
-    struct sonde_timer *metrics_timer, *notify_timer, *stop_timer, *rest_timer;
+    struct sonde_timer *metrics_timer, *notify_timer, *stop_timer, *rest_timer, *losses_timer;
     struct sonde__notify notify;
     uint64_t start_unix_ns, start_ns, stop_at_ns;
     uint64_t progress, progress_ns; /* sum of what moved at the exporters, and when it last changed */
     uint64_t rest_appended;         /* to the queue, when it was last looked whether all is quiet */
     bool rest_set;
+    uint64_t losses_told[SONDE_SIGNAL_COUNT][SONDE_INTAKE_DROP_COUNT], losses_next_ns;
     bool unbalanced_logged;
 };
 
@@ -110,6 +111,10 @@ bool sonde__ledger_check(struct sonde_daemon *daemon, char *text, size_t text_si
 /* rest.c: a burst's memory is given back when all is quiet */
 int sonde__rest_create(struct sonde_daemon *daemon);
 void sonde__rest_after(struct sonde_daemon *daemon); /* something was appended */
+
+/* losses.c: the log tells of records that never reached the queue */
+int sonde__losses_watch(struct sonde_daemon *daemon);
+void sonde__losses_tell(struct sonde_daemon *daemon); /* now: the end */
 
 /* watch.c: the service manager's view */
 int sonde__notify_start(struct sonde_daemon *daemon);

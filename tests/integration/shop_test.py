@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shop, the agent and the sink together, one case a run.  usage: shop_test.py BUILD CASE
 Each case ends with every accepted order joined at the backend and the ledger in balance."""
+import json
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples" / "shop"))
-from stage import Stage, wait_until  # noqa: E402
+from stage import CONFIG, Stage, wait_until  # noqa: E402
 from traces import Traces  # noqa: E402
 
 QUIET = {"PAYMENTS_FAIL_RATE": 0, "PAYMENTS_SLOW_RATE": 0}
@@ -101,6 +103,33 @@ def sigterm_drains(stage):
     assert accepted and not broken, f"{len(broken)} of {len(accepted)}: {list(broken.items())[:5]}"
 
 
+def queue_full(stage):
+    """The backend hangs while a service writes more than the queue and its ring take: each record is accounted for, and
+    everybody says so: page, API, /metrics, `sonde status`, the log, the service. What was taken is delivered afterwards."""
+    stage.start_sink()
+    stage.start_agent(CONFIG.replace("collectors:\n  redis:", "queue:\n  size: 4MiB\ncollectors:\n  redis:"))
+    sink, agent = stage.running["sink"], stage.running["sonded"]
+    sink.child.send_signal(signal.SIGSTOP)
+    service = stage.start("load", [stage.build / "tests" / "bench" / "bench-load", 60000, 100000],
+                          SONDE_AGENT_SOCKET=stage.dir / "agent.sock", OTEL_SERVICE_NAME="writer")
+    dropped = json.loads(service.line("spans", 60))["dropped"]
+    assert dropped > 0
+    wait_until(lambda: stage.ledger().signals["traces"]["dropped"]["ring_full"] == dropped, 30, "what the service counted")
+    assert stage.ledger().balances(), stage.ledger().text()
+    assert f"ring_full {dropped}" in stage.get("/")
+    assert re.search(rf'^sonde_agent_dropped_records_total{{.*reason="ring_full",signal="traces"}} {dropped}$',
+                     stage.get("/metrics"), re.M)
+    said = subprocess.run([stage.build / "agent" / "sonde", "status", "--address", f"127.0.0.1:{stage.page}"],
+                          capture_output=True, text=True, check=False, timeout=30).stdout
+    assert f"{dropped} dropped (ring_full {dropped})" in said, said
+    wait_until(lambda: "records were lost before the queue" in agent.log(), 30, "a line in the log")
+    sink.child.send_signal(signal.SIGCONT)
+    wait_until(lambda: stage.ledger().signals["traces"]["received"] == 60000 and stage.ledger().settled(), 60, "all settled")
+    ledger = stage.ledger()
+    assert ledger.balances() and ledger.signals["traces"]["appended"] == 60000 - dropped, ledger.text()
+    assert len({(s["trace_id"], s["span_id"]) for s in stage.sink.spans()}) == 60000 - dropped
+
+
 def metrics_listed(stage):
     """The agent's own metric names are an interface: the README lists exactly those that /metrics has."""
     stage.start_all(**QUIET)
@@ -111,7 +140,7 @@ def metrics_listed(stage):
     assert served == listed, f"not in the README: {sorted(served - listed)}; not served: {sorted(listed - served)}"
 
 
-CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, metrics_listed]
+CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed]
 
 if __name__ == "__main__":
     case = {c.__name__: c for c in CASES}[sys.argv[2]]
