@@ -16,6 +16,14 @@ HOMES = {
     "http_parser.h": ["agent/net/", "tests/"],
     "yaml.h": ["agent/config/", "tests/"],
     "hiredis/hiredis.h": ["agent/collect/", "include/sonde/carrier/", "examples/", "tests/"],
+    "librdkafka/rdkafka.h": ["agent/collect/", "exporters/kafka/", "include/sonde/carrier/", "tests/"],
+    "amqp.h": ["agent/collect/", "include/sonde/carrier/", "tests/"],
+    "mosquitto.h": ["agent/collect/", "include/sonde/carrier/", "tests/"],
+    "mqtt_protocol.h": ["agent/collect/", "include/sonde/carrier/", "tests/"],
+    "nats/nats.h": ["include/sonde/carrier/", "tests/"],
+    "nghttp2/nghttp2.h": ["agent/net/", "include/sonde/carrier/", "tests/"],
+    "proton/codec.h": ["include/sonde/carrier/", "tests/"],
+    "proton/message.h": ["include/sonde/carrier/", "tests/"],
     "microhttpd.h": ["examples/", "tests/"],
 }
 SOCKET_HOMES = ["instrumentation/link/", "agent/", "examples/", "tests/"]
