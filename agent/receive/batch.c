@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/receive/batch.h"
+#include "instrumentation/wire/block.h"
 #include <errno.h>
 #include <string.h>
 
 #define RUN_CAPACITY_FIRST (16u << 10)
-#define FRAME_SIZE_MAX     6u /* tag and a length of up to 5 bytes */
+#define FRAME_SIZE_MAX     6u  /* tag and a length of up to 5 bytes */
+#define SLACK              64u /* block copies may read or write this far past a record */
 
 void sonde__intake_init(struct sonde__intake *batch, const struct sonde_alloc *alloc) {
     *batch = (struct sonde__intake){.alloc = *alloc};
@@ -71,18 +73,51 @@ static int run_reserve(struct sonde__intake *batch, struct sonde__run *run, size
     return 0;
 }
 
+uint8_t *sonde__intake_room(struct sonde__intake *batch, size_t size) {
+    if (batch->run_capacity == 0) {
+        if (!run_make(batch, SONDE_SIGNAL_TRACES, 0))
+            return NULL;
+        batch->run_count = 0; /* the buffer of the next run, whatever that will be for */
+    }
+    struct sonde__run *run = &batch->runs[batch->last];
+    return run_reserve(batch, run, size + SLACK) == 0 ? run->data + run->size : NULL;
+}
+
+/* Copies to a lower place, which may overlap; blocks may write into the gap between the two. */
+static inline void move_down(uint8_t *to, const uint8_t *from, uint32_t size) {
+    if (__builtin_expect(from - to >= 64, 1))
+        sonde__copy_over64(to, from, size);
+    else
+        memmove(to, from, size);
+}
+
+static inline uint8_t *put_size(uint8_t *p, uint32_t size) {
+    if (__builtin_expect(size >= 0x80 && size < 0x4000, 1)) {
+        sonde__store16(p, (size & 0x7F) | 0x80 | (size >> 7) << 8);
+        return p + 2;
+    }
+    for (; size >= 0x80; size >>= 7)
+        *p++ = (uint8_t)(size | 0x80);
+    *p++ = (uint8_t)size;
+    return p;
+}
+
 int sonde__intake_add(struct sonde__intake *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
                       uint32_t size) {
     struct sonde__run *run = run_find(batch, signal, scope_id);
-    if (!run || run_reserve(batch, run, size + FRAME_SIZE_MAX) != 0)
+    if (!run)
         return -ENOMEM;
-    uint8_t *start = run->data + run->size, *p = start;
-    *p++ = 0x12;
-    uint32_t left = size;
-    for (; left >= 0x80; left >>= 7)
-        *p++ = (uint8_t)(left | 0x80);
-    *p++ = (uint8_t)left;
-    memcpy(p, body, size);
+    uintptr_t from = (uintptr_t)body, room = (uintptr_t)run->data + run->size;
+    bool in_room = from >= room && from < (uintptr_t)run->data + run->capacity;
+    if (!in_room && run_reserve(batch, run, size + FRAME_SIZE_MAX) != 0)
+        return -ENOMEM;
+    uint8_t *start = run->data + run->size;
+    *start = 0x12;
+    uint8_t *p = put_size(start + 1, size);
+    if (in_room)
+        move_down(p, body, size);
+    else
+        memcpy(p, body, size);
     size_t added = (size_t)(p - start) + size;
     run->size += added;
     run->count++;

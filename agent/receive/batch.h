@@ -8,6 +8,11 @@
 #include "exporters/record_log.h"
 #include "exporters/seam.h"
 
+/* A batch is put into the queue before it gets larger, and takes up so much of a ring at a time: what is read, checked,
+ * framed and appended stays in the processor's cache on the way. Any record fits. */
+#define SONDE__INTAKE_SIZE      (256u << 10)
+#define SONDE__INTAKE_ROOM_SIZE (128u << 10)
+
 struct sonde__run {
     uint8_t *data; /* owned */
     size_t size, capacity;
@@ -27,7 +32,12 @@ struct sonde__intake {
 void sonde__intake_init(struct sonde__intake *batch, const struct sonde_alloc *alloc);
 /** Gives all memory back; the batch stays usable. */
 void sonde__intake_deinit(struct sonde__intake *batch);
-/** Frames one record into its run. body borrowed. Returns 0, -ENOMEM (nothing added). */
+/** Room for `size` bytes of records as a ring holds them (8 bytes in front of each body), behind the run that was used
+ *  last: what of them is added to that run is only moved down. Given up by the next sonde__intake_reset() or room.
+ *  Returns NULL when out of memory. */
+uint8_t *sonde__intake_room(struct sonde__intake *batch, size_t size);
+/** Frames one record into its run. body: borrowed, or in the room; bodies in the room come in their order.
+ *  Returns 0, -ENOMEM (nothing added). */
 int sonde__intake_add(struct sonde__intake *batch, enum sonde_signal signal, uint32_t scope_id, const void *body,
                       uint32_t size);
 /** Empties it; keeps the buffers. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rings -> batch -> queue, and the tails that follow.
  *
- * A turn reads at most one chunk per ring and a budget per peer, so no producer can hold the loop. What was read is
- * framed into the batch, the batch goes to the queue at the end of the peer's turn (or when it is full), and each ring
- * that took part gets a mark: "tail may move to here when the queue has released that sequence". When the queue is
- * full, the batch is kept and nothing more is read from anyone: records then wait in their rings, which is where their
- * producers count what does not fit. */
+ * A turn reads at most one chunk per ring and a budget per peer, so no producer can hold the loop. It is read into the
+ * batch, and framed where it lies; the batch goes to the queue at the end of the peer's turn (or when it is full), and
+ * each ring that took part gets a mark: "tail may move to here when the queue has released that sequence". When the
+ * queue is full, the batch is kept and nothing more is read from anyone: records then wait in their rings, which is
+ * where their producers count what does not fit. */
 #include "agent/log.h"
 #include "agent/receive/services.h"
 #include <errno.h>
@@ -152,6 +152,7 @@ static bool chunk_take(struct sonde__peer *peer, struct sonde__ring *ring, struc
     }
 }
 
+/* What a dead peer's open spans are closed in, kept ready while there are peers. */
 static bool chunk_buffer(struct sonde__services *services) {
     if (!services->chunk)
         services->chunk = sonde_alloc_new(&services->env.seams->alloc, SONDE__RING_CHUNK_SIZE);
@@ -161,12 +162,14 @@ static bool chunk_buffer(struct sonde__services *services) {
 /* One chunk of one ring. Returns the bytes that were read. */
 static size_t ring_drain(struct sonde__peer *peer, struct sonde__ring *ring) {
     struct sonde__services *services = peer->services;
-    if (services->batch.size + SONDE__RING_CHUNK_SIZE > SONDE_QUEUE_RECORD_SIZE_MAX &&
-        sonde__intake_flush(services) != 0)
+    if (services->batch.size + SONDE__INTAKE_ROOM_SIZE > SONDE__INTAKE_SIZE && sonde__intake_flush(services) != 0)
         return 0;
+    uint8_t *room = sonde__intake_room(&services->batch, SONDE__INTAKE_ROOM_SIZE);
+    if (!room)
+        return 0; /* out of memory: next turn */
     struct sonde__ring_chunk chunk;
     services->batch_peer = peer;
-    int result = sonde__ring_fetch(&ring->reader, services->chunk, SONDE__RING_CHUNK_SIZE, &chunk);
+    int result = sonde__ring_fetch(&ring->reader, room, SONDE__INTAKE_ROOM_SIZE, &chunk);
     if (result == SONDE_EMALFORMED) {
         sonde_ledger_dropped(services->env.ledger, SONDE_SIGNAL_TRACES, SONDE_INTAKE_INVALID, 1);
         sonde__peer_violation(peer, "ring positions that cannot be");
@@ -214,7 +217,7 @@ bool sonde__peer_drain(struct sonde__peer *peer) {
     }
     if (services->batch_peer == peer && !services->blocked)
         (void)sonde__intake_flush(services); /* full: services->blocked says so */
-    return size >= SONDE__RING_CHUNK_SIZE;
+    return size >= SONDE__INTAKE_ROOM_SIZE;
 }
 
 static void ring_aim(struct sonde__services *services, struct sonde__ring *ring) {

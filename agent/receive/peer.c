@@ -184,7 +184,7 @@ static void on_bell(void *user, int events) {
         (void)sonde_watch_change(peer->bell_watch, 0); /* until the next turn */
     if (peer->state != SONDE__PEER_ALIVE || peer->violated)
         return;
-    sonde__peer_scan(peer, true);
+    sonde__peer_scan(peer, false);
     if (sonde__peer_drain(peer))
         sonde__services_wake(peer->services, 0);
     sonde__connection_answer_flush(peer);

@@ -141,7 +141,7 @@ struct sonde__services {
     bool stopped;                   /* no more intake, only letting go */
     bool listener_paused;
     bool blocked;   /* the queue is full: nothing is read until the batch is in */
-    uint8_t *chunk; /* SONDE__RING_CHUNK_SIZE, NULL when idle */
+    uint8_t *chunk; /* for recover.c: SONDE__RING_CHUNK_SIZE, NULL when idle */
     struct sonde__evicted evicted[SONDE__EVICTED_MAX];
     uint32_t evicted_next;
 };

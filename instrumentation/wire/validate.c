@@ -5,28 +5,57 @@
 #include "instrumentation/ring/layout.h"
 #include "instrumentation/wire/read.h"
 #include "instrumentation/wire/writer.h"
+#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
+#include <emmintrin.h>
+#endif
 
 /* Field seen, for what must be there or must not be twice. */
 enum { SEEN_TRACE_ID = 1, SEEN_SPAN_ID = 2, SEEN_IDS = 3 };
 
-/* ASCII is told by the top bits of overlapping words: up to 32 bytes without a loop, whose end would be mispredicted.
- */
-static inline bool text_is_valid(const uint8_t *text, size_t size) {
-    uint64_t bits = 0;
-    if (size >= 8) {
-        bits = sonde__load64(text) | sonde__load64(text + size - 8);
-        if (size > 16) {
-            bits |= sonde__load64(text + 8) | sonde__load64(text + size - 16);
-            for (size_t i = 16; i + 16 < size; i += 8)
-                bits |= sonde__load64(text + i);
-        }
-    } else if (size >= 4) {
-        bits = (uint64_t)sonde__load32(text) | sonde__load32(text + size - 4);
-    } else {
-        for (size_t i = 0; i < size; i++)
-            bits |= text[i];
+#define HIGH_BITS 0x8080808080808080u
+
+/* ASCII is told by the top bits of overlapping blocks: up to 64 bytes without a loop, whose end would be mispredicted.
+ * Reads nothing outside of the text. */
+#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
+static inline __m128i load16(const uint8_t *p) {
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+static inline bool is_ascii_16_up(const uint8_t *text, size_t size) {
+    __m128i seen = _mm_or_si128(load16(text), load16(text + size - 16));
+    if (size > 32) {
+        seen = _mm_or_si128(seen, _mm_or_si128(load16(text + 16), load16(text + size - 32)));
+        for (size_t i = 32; i + 32 < size; i += 16)
+            seen = _mm_or_si128(seen, load16(text + i));
     }
-    return __builtin_expect(!(bits & 0x8080808080808080u), 1) || sonde__utf8_is_valid(text, size);
+    return _mm_movemask_epi8(seen) == 0;
+}
+#else
+static inline bool is_ascii_16_up(const uint8_t *text, size_t size) {
+    uint64_t seen = sonde__load64(text) | sonde__load64(text + 8);
+    seen |= sonde__load64(text + size - 16) | sonde__load64(text + size - 8);
+    for (size_t i = 16; i + 16 < size; i += 8)
+        seen |= sonde__load64(text + i);
+    return (seen & HIGH_BITS) == 0;
+}
+#endif
+static inline bool is_ascii_8_up(const uint8_t *text, size_t size) {
+    return size >= 16 ? is_ascii_16_up(text, size)
+                      : ((sonde__load64(text) | sonde__load64(text + size - 8)) & HIGH_BITS) == 0;
+}
+
+static inline bool is_ascii(const uint8_t *text, size_t size) {
+    if (size >= 8)
+        return is_ascii_8_up(text, size);
+    if (size >= 4)
+        return ((sonde__load32(text) | sonde__load32(text + size - 4)) & (uint32_t)HIGH_BITS) == 0;
+    uint8_t seen = 0;
+    for (size_t i = 0; i < size; i++)
+        seen |= text[i];
+    return seen < 0x80;
+}
+
+static inline bool text_is_valid(const uint8_t *text, size_t size) {
+    return __builtin_expect(is_ascii(text, size), 1) || sonde__utf8_is_valid(text, size);
 }
 
 static inline bool trace_id_is_valid(const uint8_t *id) {
@@ -148,29 +177,38 @@ static bool pair_is_valid_slow(const uint8_t *p, const uint8_t *end, unsigned de
     return (seen & 1) != 0;
 }
 
-/* A varint that fills size bytes, 1 to 8. */
-static inline bool varint_fills(const uint8_t *p, size_t size) {
-    if (size == 1)
-        return *p < 0x80;
-    uint64_t value;
-    return sonde__read_varint_slow(p, p + size, &value) == p + size;
+/* The varint that fills the last size bytes before end, 1 to 8; reads the 8 bytes before end. */
+static inline bool varint_fills(const uint8_t *end, size_t size) {
+    uint64_t more = (sonde__load64(end - 8) >> (64 - 8 * size)) & HIGH_BITS;
+    return more == (HIGH_BITS >> (64 - 8 * size) >> 8);
 }
 
-/* KeyValue. Fast: 0A key-size key 12 value-size value, one-byte sizes; and within it a string or an int. */
-static inline bool pair_is_valid(const uint8_t *p, const uint8_t *end, unsigned depth) {
-    if (__builtin_expect(end - p >= 6 && p[0] == 0x0A && p[1] + 6 <= end - p, 1)) {
-        unsigned key_size = p[1];
-        const uint8_t *value = p + 2 + key_size;
-        if (key_size < 0x80 && value[0] == 0x12 && value[1] < 0x80 && value + 2 + value[1] == end &&
-            text_is_valid(p + 2, key_size)) {
-            if (value[2] == 0x0A && value[3] < 0x80 && value + 4 + value[3] == end)
-                return text_is_valid(value + 4, value[3]);
-            if (value[2] == SONDE__TAG(3, SONDE__WIRE_VARINT))
-                return varint_fills(value + 3, (size_t)(end - value) - 3);
-            return value_is_valid(value + 2, end, depth);
-        }
+/* KeyValue as our own library writes it: 0A key-size key 12 value-size value. Sizes of one byte are ASCII like the
+ * texts around them, so one look over all of it checks texts and sizes at once. False means: look closer. */
+static inline bool pair_is_plain(const uint8_t *p, const uint8_t *end) {
+    size_t size = (size_t)(end - p);
+    if (size < 8 || p[0] != 0x0A || p[1] + 6u > size)
+        return false;
+    const uint8_t *value = p + 2 + p[1];
+    if (value[0] != 0x12 || value + 2 + value[1] != end)
+        return false;
+    size_t head = (size_t)(value - p) + 3, rest = size - head;
+    switch (value[2]) {
+    case SONDE__TAG(1, SONDE__WIRE_BYTES):
+        return value[3] == rest - 1 && is_ascii_8_up(p, size);
+    case SONDE__TAG(3, SONDE__WIRE_VARINT):
+        return head >= 8 && rest <= 8 && varint_fills(end, rest) && is_ascii_8_up(p, head);
+    case SONDE__TAG(2, SONDE__WIRE_VARINT):
+        return rest == 1 && value[3] <= 1 && is_ascii_8_up(p, size);
+    case SONDE__TAG(4, SONDE__WIRE_FIXED64):
+        return rest == 8 && head >= 8 && is_ascii_8_up(p, head);
+    default:
+        return false;
     }
-    return pair_is_valid_slow(p, end, depth);
+}
+
+static inline bool pair_is_valid(const uint8_t *p, const uint8_t *end, unsigned depth) {
+    return __builtin_expect(pair_is_plain(p, end), 1) || pair_is_valid_slow(p, end, depth);
 }
 
 static inline const uint8_t *read_pair(const uint8_t *p, const uint8_t *end) {
@@ -303,13 +341,74 @@ static inline bool has_fixed_part(const uint8_t *p, size_t size) {
            trace_id_is_valid(p + SONDE__BODY_TRACE_ID) && sonde__load64(p + SONDE__BODY_SPAN_ID) != 0;
 }
 
-/* What our own library writes next to the fixed part: parent, name. Returns where it is good up to. */
+/* Texts that were walked over: whether all of it was ASCII is asked once, at the end. Every text is at least 8 bytes
+ * long, headers included. */
+#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
+struct seen {
+    uint64_t word;
+    __m128i block;
+};
+static inline void see(struct seen *seen, const uint8_t *text, size_t size) {
+    if (size < 16) {
+        seen->word |= sonde__load64(text) | sonde__load64(text + size - 8);
+        return;
+    }
+    seen->block = _mm_or_si128(seen->block, _mm_or_si128(load16(text), load16(text + size - 16)));
+    for (size_t i = 16; i + 16 < size; i += 16)
+        seen->block = _mm_or_si128(seen->block, load16(text + i));
+}
+static inline bool seen_ascii(const struct seen *seen) {
+    return (seen->word & HIGH_BITS) == 0 && _mm_movemask_epi8(seen->block) == 0;
+}
+#else
+struct seen {
+    uint64_t word;
+};
+static inline void see(struct seen *seen, const uint8_t *text, size_t size) {
+    seen->word |= sonde__load64(text + size - 8);
+    for (size_t i = 0; i + 8 < size; i += 8)
+        seen->word |= sonde__load64(text + i);
+}
+static inline bool seen_ascii(const struct seen *seen) {
+    return (seen->word & HIGH_BITS) == 0;
+}
+#endif
+
+/* Walks over attributes (field 9) of the shapes that our own library writes most, all sizes of one byte. Returns where
+ * the first other thing is. */
+static inline const uint8_t *pass_usual_attributes(const uint8_t *p, const uint8_t *end, struct seen *seen) {
+    while (end - p >= 10) {
+        uint64_t front = sonde__load64(p); /* 4A size 0A key-size key.. 12 value-size type .. */
+        size_t size = (front >> 8) & 0xFF, key_size = (front >> 24) & 0xFF;
+        if ((front & 0xFF80FF) != 0x0A004A || size + 2 > (size_t)(end - p) || key_size + 6 > size)
+            break;
+        const uint8_t *value = p + 4 + key_size, *next = p + 2 + size;
+        uint32_t rest = (uint32_t)(size - key_size - 4), head = sonde__load32(value), want = 0x12u | rest << 8;
+        if (head == (want | 0x0A0000u | (rest - 2) << 24)) {
+            see(seen, p, size + 2);
+        } else if ((head & 0xFFFFFFu) == (want | 0x180000u) && rest <= 9 && key_size > 0) {
+            if (!varint_fills(next, rest - 1))
+                break;
+            see(seen, p, key_size + 7);
+        } else {
+            break;
+        }
+        p = next;
+    }
+    return p;
+}
+
+/* What our own library writes next to the fixed part: parent, name, attributes. Returns where it is good up to: `p`
+ * itself when a text is not ASCII. */
 static inline const uint8_t *pass_usual_fields(const uint8_t *p, const uint8_t *end) {
+    const uint8_t *start = p;
+    struct seen seen = {0};
     if (end - p >= 10 && p[0] == 0x22 && p[1] == 8 && sonde__load64(p + 2) != 0)
         p += 10;
-    if (end - p >= 2 && p[0] == 0x2A && p[1] < 0x80 && p[1] + 2 <= end - p && text_is_valid(p + 2, p[1]))
+    if (end - p >= 2 && p[0] == 0x2A && p[1] + 2 <= end - p && is_ascii(p + 1, p[1] + 1u))
         p += 2 + p[1];
-    return p;
+    p = pass_usual_attributes(p, end, &seen);
+    return __builtin_expect(seen_ascii(&seen), 1) ? p : start;
 }
 
 bool sonde__span_is_valid(const void *body, size_t size) {

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { RINGS = 64, HELD = 256 << 10, SPAN_SIZE = 205, FLUSH_SIZE = 768 << 10 };
+enum { RINGS = 64, HELD = 256 << 10, SPAN_SIZE = 205 };
 
 static struct ring {
     int fd;
@@ -17,7 +17,6 @@ static struct ring {
     struct sonde__ring_reader reader;
 } rings[RINGS];
 static uint64_t spans_per_ring, spans_read, bytes_framed, random_state = 88172645463325252u;
-static uint8_t *chunk_buffer;
 static struct sonde__intake batch;
 static unsigned next_ring;
 static const char *wrong;
@@ -38,21 +37,15 @@ static void *heap_resize(void *self, void *old, size_t size) {
     return realloc(old, size);
 }
 
-/* 2 strings of 16 bytes and 2 ints, values varying; the name fills up to SPAN_SIZE. */
+/* As the library writes it: fixed part, parent, name, then 2 strings of 16 bytes and 2 ints, values varying; the name
+ * fills up to SPAN_SIZE. */
 static size_t span_make(uint8_t *to) {
     static const char *const names[] = {"GET /api/users/{id} list", "POST /api/orders create",
                                         "db.query orders by user"};
     char route[32], user[32], name[64];
     uint64_t id[3] = {random_next(), random_next(), random_next() | 1}, parent = random_next() | 1;
-    struct sonde__writer w;
-    sonde__writer_init(&w, to, 256);
-    sonde__write_bytes(&w, 1, id, 16);
-    sonde__write_bytes(&w, 2, id + 2, 8);
-    sonde__write_fixed64(&w, 7, 1700000000000000000u + random_next() % 1000000000);
-    sonde__write_fixed64(&w, 8, 1700000001000000000u + random_next() % 1000000000);
-    sonde__write_uint(&w, 6, 2);
-    sonde__write_raw(&w, "\x85\x01\x01\x01\0\0", 6);
-    sonde__write_bytes(&w, 4, &parent, 8);
+    uint8_t attribute_bytes[256];
+    struct sonde__writer w, a;
     snprintf(route, sizeof route, "/v1/route/%06u", (unsigned)(random_next() % 32));
     snprintf(user, sizeof user, "%08x%08x", (unsigned)random_next(), (unsigned)random_next());
     struct sonde_attribute attributes[4] = {
@@ -61,10 +54,20 @@ static size_t span_make(uint8_t *to) {
         sonde_attribute_int64(SONDE_KEY("http.status_code"), random_next() % 20 ? 200 : 500),
         sonde_attribute_int64(SONDE_KEY("http.response.body.size"), 16384 + (int64_t)(random_next() % 80000)),
     };
+    sonde__writer_init(&a, attribute_bytes, sizeof attribute_bytes);
     for (int i = 0; i < 4; i++)
-        sonde__write_attribute(&w, 9, &attributes[i], SIZE_MAX);
+        sonde__write_attribute(&a, 9, &attributes[i], SIZE_MAX);
+    sonde__writer_init(&w, to, 256);
+    sonde__write_bytes(&w, 1, id, 16);
+    sonde__write_bytes(&w, 2, id + 2, 8);
+    sonde__write_fixed64(&w, 7, 1700000000000000000u + random_next() % 1000000000);
+    sonde__write_fixed64(&w, 8, 1700000001000000000u + random_next() % 1000000000);
+    sonde__write_uint(&w, 6, 2);
+    sonde__write_raw(&w, "\x85\x01\x01\x01\0\0", 6);
+    sonde__write_bytes(&w, 4, &parent, 8);
     snprintf(name, sizeof name, "%s                                ", names[random_next() % 3]);
-    sonde__write_string(&w, 5, name, SPAN_SIZE - 2 - sonde__writer_size(&w), SIZE_MAX);
+    sonde__write_string(&w, 5, name, SPAN_SIZE - 2 - sonde__writer_size(&w) - sonde__writer_size(&a), SIZE_MAX);
+    sonde__write_raw(&w, attribute_bytes, sonde__writer_size(&a));
     return sonde__writer_size(&w);
 }
 
@@ -96,12 +99,13 @@ static void ring_read(struct ring *ring, uint64_t *count) {
     for (;;) {
         struct sonde__ring_chunk chunk;
         struct sonde__ring_record record;
-        if (sonde__ring_fetch(&ring->reader, chunk_buffer, SONDE__RING_CHUNK_SIZE, &chunk) != 0 || chunk.size == 0)
-            return;
-        if (batch.size + chunk.size > FLUSH_SIZE) {
+        if (batch.size + SONDE__INTAKE_ROOM_SIZE > SONDE__INTAKE_SIZE) {
             bytes_framed += batch.size;
             sonde__intake_reset(&batch);
         }
+        uint8_t *room = sonde__intake_room(&batch, SONDE__INTAKE_ROOM_SIZE);
+        if (!room || sonde__ring_fetch(&ring->reader, room, SONDE__INTAKE_ROOM_SIZE, &chunk) != 0 || chunk.size == 0)
+            return;
         while (sonde__ring_next(&chunk, &record) == SONDE__RING_RECORD) {
             if (sonde__intake_add(&batch, SONDE_SIGNAL_TRACES, 1, record.body, record.size) != 0)
                 wrong = "out of memory";
@@ -139,9 +143,6 @@ int main(int argc, char **argv) {
     };
     const struct sonde_alloc alloc = {.resize = heap_resize};
     sonde__intake_init(&batch, &alloc);
-    chunk_buffer = malloc(SONDE__RING_CHUNK_SIZE);
-    if (!chunk_buffer)
-        return 1;
     for (int i = 0; i < RINGS; i++)
         ring_fill(&rings[i]);
     return bench_main(argc, argv, rows, 1);
