@@ -32,7 +32,13 @@ static inline uint64_t sonde__clock_counter(void) {
 }
 
 /** Ticks now, and the wall time (ns since 1970) they stand for; durations: start + sonde__clock_duration(ticks). */
+static inline uint64_t sonde__clock_try(uint64_t *ret_ticks);
 static inline uint64_t sonde__clock_now(uint64_t *ret_ticks) {
+    uint64_t now = sonde__clock_try(ret_ticks);
+    return __builtin_expect(now != 0, 1) ? now : sonde__clock_now_slow(ret_ticks);
+}
+/** The same when there is a good calibration; 0 when there is none, and *ret_ticks is nothing then. */
+static inline uint64_t sonde__clock_try(uint64_t *ret_ticks) {
     struct sonde__clock *c = &sonde__clock;
     uint64_t ticks = *ret_ticks = sonde__clock_counter();
     uint32_t sequence = atomic_load_explicit(&c->sequence, memory_order_acquire);
@@ -44,7 +50,7 @@ static inline uint64_t sonde__clock_now(uint64_t *ret_ticks) {
     if (__builtin_expect(since >= period || (sequence & 1) ||
                              sequence != atomic_load_explicit(&c->sequence, memory_order_relaxed),
                          0))
-        return sonde__clock_now_slow(ret_ticks);
+        return 0;
     return ns + (uint64_t)(((unsigned __int128)since * mult) >> 32);
 }
 /** Ticks only, for sonde__clock_duration(). */

@@ -160,25 +160,31 @@ enum sonde__slot_state { SONDE__SLOT_FREE = 0, SONDE__SLOT_OPEN = 1, SONDE__SLOT
 /* An open span. The body is a byte stream of `length` bytes: the first SONDE__SLOT_BODY are here, the rest in
  * 4 KiB extents in order. */
 struct sonde__slot {
-    _Atomic uint32_t state;
-    _Atomic uint32_t length;
+    /* one word: who has a handle of an open span finds both of its own */
+    _Alignas(8) _Atomic uint32_t state;
+    _Atomic uint32_t generation;
+    /* one word, SONDE__FILL_*: what grows with every attribute */
+    _Alignas(8) _Atomic uint32_t length;
+    uint16_t name_offset, attributes;
     uint64_t start_ticks;
     _Atomic uint64_t commit_position; /* ring position behind its record; 0 = not committed */
     uint64_t key_bits[2];             /* key numbers seen; a clear bit proves that a key is new */
-    _Atomic uint32_t generation;
-    uint32_t commit_region; /* region (memory index * 16 + region) whose ring got the record */
+    /* one word: zero when the end has nothing to do but to copy the body */
+    _Alignas(8) uint16_t attributes_dropped;
+    uint16_t events_dropped, links_dropped;
+    uint8_t status, has_extents;
+    uint16_t events, links, scope, reserved_line0;
+    uint16_t extents[SONDE__SLOT_EXTENTS]; /* at 64; extent number + 1, 0 = none; all 0 in a free slot */
     _Atomic uint8_t spin;
-    uint8_t one_thread, status, flags;
-    uint16_t scope, attributes;
-    uint16_t attributes_dropped, events;
-    uint32_t reserved_line0;
-    uint16_t extents[SONDE__SLOT_EXTENTS]; /* at 64; extent number + 1, 0 = none */
-    uint16_t events_dropped, links, links_dropped, name_offset;
-    _Atomic uint64_t end_wanted_ns;          /* an end that could not get the spin bit: its time, and the */
-    _Atomic uint32_t end_wanted;             /* generation it is for; the owner ends the span when it needs slots */
+    uint8_t reserved_line1[3];
+    uint32_t commit_region;         /* region (memory index * 16 + region) whose ring got the record */
+    _Atomic uint64_t end_wanted_ns; /* an end that could not get the spin bit: its time, and the */
+    _Atomic uint32_t end_wanted;    /* generation it is for; the owner ends the span when it needs slots */
     uint8_t reserved[12];
     uint8_t body[SONDE__SLOT_SIZE - SONDE__SLOT_HEADER];
 };
+_Static_assert(offsetof(struct sonde__slot, generation) == 4 && offsetof(struct sonde__slot, attributes) == 14,
+               "slot words");
 _Static_assert(offsetof(struct sonde__slot, extents) == 64, "slot line 1");
 _Static_assert(offsetof(struct sonde__slot, body) == SONDE__SLOT_HEADER, "slot body");
 _Static_assert(sizeof(struct sonde__slot) == SONDE__SLOT_SIZE, "slot");

@@ -12,10 +12,9 @@
 
 #include "instrumentation/ring/thread.h"
 
-/* Cold halves, producer.c. */
-void sonde__ring_new_page(struct sonde__thread *thread);
-bool sonde__ring_make_room(struct sonde__thread *thread, uint32_t need);
-void sonde__ring_look(struct sonde__thread *thread, uint32_t flags);
+/* Cold halves, producer.c. The first: thread->limit is passed; false when the ring is full. */
+bool sonde__ring_reserve_slow(struct sonde__thread *thread, uint32_t need);
+void sonde__ring_look(struct sonde__thread *thread, uint32_t need, bool urgent);
 
 static inline uint32_t sonde__ring_need(uint32_t size) {
     return ((size + 7u) & ~7u) + (uint32_t)sizeof(struct sonde__record);
@@ -24,15 +23,13 @@ static inline uint32_t sonde__ring_need(uint32_t size) {
 /** Room for a record with a body of up to `size` bytes. Returns where the body goes, or NULL (ring full). */
 static inline uint8_t *sonde__ring_reserve(struct sonde__thread *thread, uint32_t size) {
     const uint32_t need = sonde__ring_need(size);
-    if (SONDE__UNLIKELY((thread->head ^ (thread->head + need)) >= SONDE__PAGE)) /* about once in 20 spans */
-        sonde__ring_new_page(thread);
-    if (SONDE__UNLIKELY(thread->head + need + SONDE__SLACK - thread->tail_seen > SONDE__RING_SIZE) &&
-        !sonde__ring_make_room(thread, need))
+    if (SONDE__UNLIKELY(thread->head + need > thread->limit) && !sonde__ring_reserve_slow(thread, need))
         return NULL;
     return thread->ring + (thread->head & (SONDE__RING_SIZE - 1u)) + sizeof(struct sonde__record);
 }
 
-/** Publishes the reserved record with its true size (<= reserved) and rings the doorbell if that is due.
+/** Publishes the reserved record with its true size (<= reserved) and rings the doorbell if it is urgent.
+ *  A full quarter of the ring is seen when room is reserved, an urgent record here.
  *  before_head, if not NULL, receives the ring position behind the record before the head is stored, so that who finds
  *  the memory of a killed process sees the span once: in the ring, or still open.
  *  Returns that position. */
@@ -46,8 +43,8 @@ static inline uint64_t sonde__ring_commit(struct sonde__thread *thread, uint32_t
     if (before_head)
         atomic_store_explicit(before_head, head, memory_order_relaxed);
     atomic_store_explicit(&thread->region->head, head, memory_order_release);
-    if (SONDE__UNLIKELY(head >= thread->bell_at || flags & SONDE__RECORD_FLAG_ERROR))
-        sonde__ring_look(thread, flags);
+    if (SONDE__UNLIKELY(flags & SONDE__RECORD_FLAG_ERROR))
+        sonde__ring_look(thread, 0, true);
     return head;
 }
 

@@ -104,6 +104,7 @@ static void slots_recount(struct sonde__thread *thread) {
     for (uint32_t i = 0; i < SONDE__SLOTS; i++) {
         if (listed >> i & 1u || atomic_load_explicit(&thread->slots[i].state, memory_order_acquire) == SONDE__SLOT_OPEN)
             continue;
+        thread->slots[i].commit_region = thread->region_number;
         atomic_store_explicit(&thread->slots[i].state, SONDE__SLOT_FREE, memory_order_relaxed);
         thread->free_slots[thread->free_count++] = (uint8_t)i;
     }
@@ -120,7 +121,8 @@ static bool region_attach(struct sonde__thread *thread, uint32_t number, bool us
         sonde__random_fill(thread->region->ring_id, sizeof thread->region->ring_id);
         slots_all_free(thread);
     }
-    thread->bell_at = thread->head; /* look at the first commit */
+    thread->bell_at = thread->head; /* look at the first record */
+    thread->limit = 0;
     thread->region->tid = (uint32_t)syscall(SYS_gettid);
     atomic_store_explicit(&thread->region->state, SONDE__REGION_ATTACHED, memory_order_release);
     atomic_store_explicit(&r->region_states[number], SONDE__REGION_ATTACHED, memory_order_relaxed);
@@ -142,14 +144,14 @@ static struct sonde__thread *thread_pages(struct sonde__thread *thread, int regi
 static void thread_reset(struct sonde__thread *thread, bool keep_contexts) {
     thread->busy = 0;
     thread->region = NULL;
+    thread->region_number = UINT32_MAX;
     if (keep_contexts) {
-        thread->head = thread->base = thread->tail_seen = 0;
+        thread->head = thread->base = thread->tail_seen = thread->limit = 0;
         thread->free_count = 0;
         memset(thread->histogram_at, 0, sizeof thread->histogram_at);
         return;
     }
     thread->depth = 0;
-    thread->tracestates_used = 0;
     memset(&thread->stack[0], 0, sizeof thread->stack[0]);
     sonde__random_fill(&thread->random, sizeof thread->random);
     sonde__random_fill(&thread->generation, sizeof thread->generation);
@@ -169,6 +171,8 @@ static struct sonde__thread *thread_attach(struct sonde__thread *thread) {
     if (exit_key_made && pthread_setspecific(exit_key, thread) == 0 && region >= 0 &&
         !region_attach(thread, (uint32_t)region, used_before))
         thread->region = NULL;
+    if (!thread->region)
+        thread->free_count = 0;
     sonde__thread_self = thread;
     __atomic_store_n(&thread->ready, 1u, __ATOMIC_RELAXED);
     return thread;

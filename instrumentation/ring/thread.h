@@ -34,7 +34,6 @@ struct sonde__stack_entry {
     struct sonde__texts texts;
     uint32_t flags;      /* SONDE__ENTRY_* */
     uint32_t generation; /* of the attach, for tokens */
-    uint32_t slot;       /* handle slot of the span that pushed it, 0 = attached context */
 };
 /* Flags of an entry: bytes 0 to 2 as flags, is_remote and decision lie in a span context. */
 #define SONDE__ENTRY_REMOTE   0x100u
@@ -50,9 +49,10 @@ struct sonde__thread {
     /* hot line */
     uint32_t ready, busy;
     uint32_t depth;      /* entries in use; stack[depth] is current, stack[0] is the empty bottom */
-    uint32_t free_count; /* of free_slots */
+    uint32_t free_count; /* of free_slots; 0 without a region */
     uint64_t random;     /* state of the id generator */
     uint64_t head;       /* private copy of region->head */
+    uint64_t limit;      /* a record that ends behind it may leave its page, fill the ring, or be due a look */
     uint64_t tail_seen;  /* last tail read */
     uint64_t base;
     struct sonde__region *region; /* control page, or NULL */
@@ -60,13 +60,12 @@ struct sonde__thread {
     struct sonde__slot *slots;
     _Atomic uint64_t *cells; /* SONDE_SERIES_MAX counter cells of this region, or NULL */
     uint8_t *histograms;     /* histogram arena of this region, or NULL */
-    uint32_t region_number;  /* memory index * 16 + region */
+    uint32_t region_number;  /* memory index * 16 + region; UINT32_MAX without a region */
     uint32_t generation;     /* changes with every push; starts at random, so that no other thread's token fits */
     uint64_t bell_at;        /* head at which the next quarter of the ring is looked at */
     uint16_t histogram_at[SONDE_SERIES_MAX]; /* offset/64 + 1 of a series' histogram in the arena; see metric/ */
     uint8_t free_slots[SONDE__SLOTS];
     struct sonde__stack_entry stack[SONDE_CONTEXT_DEPTH_MAX + 1];
-    uint32_t tracestates_used;
     char tracestates[SONDE__TRACESTATES_SIZE];
     char baggages[SONDE__BAGGAGES_SIZE]; /* untouched pages cost nothing, here and in scratch */
     uint64_t trace_salt; /* of trace ids, made at need: the generator alone has 2^64 states for a whole fleet */
@@ -100,6 +99,16 @@ static inline struct sonde__thread *sonde__thread_enter(void) {
     return thread;
 }
 
+/** The same for a function that makes no calls and so needs no stack: NULL when anything at all is in the way. */
+static inline struct sonde__thread *sonde__thread_try(void) {
+    struct sonde__thread *thread = sonde__thread_self;
+    if (SONDE__UNLIKELY(!thread || !__atomic_load_n(&thread->ready, __ATOMIC_RELAXED) || thread->busy))
+        return NULL;
+    thread->busy = 1;
+    SONDE__COMPILER_BARRIER();
+    return thread;
+}
+
 static inline void sonde__thread_leave(struct sonde__thread *thread) {
     SONDE__COMPILER_BARRIER();
     thread->busy = 0;
@@ -109,12 +118,15 @@ static inline void sonde__thread_leave(struct sonde__thread *thread) {
  * put its own memory here (or NULL) before anybody looks. */
 extern uint8_t *_Atomic sonde__thread_memories[SONDE__THREAD_MEMORIES_MAX] __attribute__((visibility("hidden")));
 
+/* In a handle's `slot`: the span was started as one thread's, its calls skip the spin bit. */
+#define SONDE__HANDLE_ONE_THREAD 0x80000000u
+
 /** The slot behind a handle's `slot` number ((region_number << 6 | slot) + 1), of any thread of this process;
  *  NULL when it is 0 or its memory does not exist (a forked child, say). No check of the generation: a slot of fresh
  *  memory has 0, so give slots a thread->generation, which starts at random in every thread and child.
  *  Call inside enter/leave. */
 static inline struct sonde__slot *sonde__slot_find(uint32_t slot) {
-    uint32_t number = slot - 1u; /* slot 0 goes out of range */
+    uint32_t number = (slot & ~SONDE__HANDLE_ONE_THREAD) - 1u; /* slot 0 goes out of range */
     if (SONDE__UNLIKELY(number >= SONDE_THREADS_MAX * SONDE__SLOTS))
         return NULL;
     const uint32_t per_memory = SONDE__REGIONS_PER_MEMORY * SONDE__SLOTS;

@@ -5,6 +5,8 @@
 #include "instrumentation/wire/encode.h"
 #include "instrumentation/wire/writer.h"
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 static inline bool key_is_known(const struct sonde__slot *slot, struct sonde_key key) {
     return (slot->key_bits[0] >> (key.bits[0] & 63)) & (slot->key_bits[1] >> (key.bits[1] & 63)) & 1;
 }
@@ -16,10 +18,9 @@ static inline void note_key(struct sonde__slot *slot, struct sonde_key key) {
     slot->key_bits[1] |= (uint64_t)1 << (key.bits[1] & 63);
 }
 
-/* Publishes an attribute that was encoded up to `end`. */
-static inline void publish(struct sonde__slot *slot, const uint8_t *end) {
-    slot->attributes++;
-    sonde__slot_publish(slot, (uint32_t)(end - slot->body));
+/* Publishes an attribute that was encoded from `at` to `end`. */
+static inline void publish(struct sonde__slot *slot, uint64_t fill, const uint8_t *at, const uint8_t *end) {
+    sonde__slot_fill_publish(slot, fill + (uint64_t)(end - at) + SONDE__FILL_ATTRIBUTE);
 }
 
 static inline bool key_is_perhaps_known(const struct sonde__slot *slot, struct sonde_key key) {
@@ -31,11 +32,11 @@ static void forget(struct sonde__slot *slot, struct sonde_key key) {
         slot->attributes--;
 }
 
-/* Where a short attribute with a new key may be encoded, or NULL: no room in the slot, limit reached. */
-static inline uint8_t *short_room(struct sonde__slot *slot, struct sonde_key key, size_t value_size) {
-    uint32_t length = sonde__slot_length(slot);
-    if (SONDE__UNLIKELY(length + value_size + key.length + SONDE__ENCODE_OVERHEAD > SONDE__SLOT_BODY ||
-                        slot->attributes >= sonde__settings.span_attribute_count_limit))
+/* Where a short attribute with a new key may be encoded, or NULL: no room for any in the slot, limit reached. */
+static inline uint8_t *short_room(struct sonde__slot *slot, struct sonde_key key, uint64_t fill) {
+    uint32_t length = (uint32_t)fill;
+    if (SONDE__UNLIKELY(length > SONDE__SLOT_BODY - SONDE__ENCODE_TEXT_MAX - SONDE__ENCODE_OVERHEAD ||
+                        fill >> 48 >= sonde__settings.span_attribute_count_limit))
         return NULL;
     note_key(slot, key);
     return slot->body + length;
@@ -45,45 +46,49 @@ static inline uint8_t *short_room(struct sonde__slot *slot, struct sonde_key key
 static inline bool string_is_short(struct sonde_key key, size_t size) {
     return sonde__key_fits(key) && size + key.length <= SONDE__ENCODE_TEXT_MAX;
 }
-static inline bool put_string(struct sonde__slot *slot, struct sonde_key key, const char *value, size_t size) {
-    uint64_t seen;
-    uint8_t *at = short_room(slot, key, size);
+static ALWAYS_INLINE bool put_string(struct sonde__slot *slot, struct sonde_key key, int padded, const char *value,
+                                     size_t size) {
+    uint64_t seen, fill = sonde__slot_fill(slot);
+    uint8_t *at = short_room(slot, key, fill);
     if (SONDE__UNLIKELY(!at || size > sonde__settings.attribute_value_length_limit))
         return false;
-    at = sonde__encode_string(at, SONDE__TAG_ATTRIBUTE, key, value, size, &seen);
+    uint8_t *end = sonde__encode_string(at, SONDE__TAG_ATTRIBUTE, key, padded, value, size, &seen);
     if (SONDE__LIKELY(!seen))
-        publish(slot, at);
+        publish(slot, fill, at, end);
     return !seen;
 }
 #define NUMBER_SIZE 9u /* with SONDE__ENCODE_OVERHEAD: tags, lengths and a varint of 10 bytes */
 static inline bool number_is_short(struct sonde_key key) {
     return key.length - 1u < SONDE__ENCODE_TEXT_MAX - NUMBER_SIZE;
 }
-static inline bool put_int64(struct sonde__slot *slot, struct sonde_key key, int64_t value) {
-    uint64_t seen = 1;
-    uint8_t *at = short_room(slot, key, NUMBER_SIZE);
-    if (SONDE__LIKELY(at))
-        at = sonde__encode_int64(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
+static ALWAYS_INLINE bool put_int64(struct sonde__slot *slot, struct sonde_key key, int padded, int64_t value) {
+    uint64_t seen, fill = sonde__slot_fill(slot);
+    uint8_t *at = short_room(slot, key, fill);
+    if (SONDE__UNLIKELY(!at))
+        return false;
+    uint8_t *end = sonde__encode_int64(at, SONDE__TAG_ATTRIBUTE, key, padded, value, &seen);
     if (SONDE__LIKELY(!seen))
-        publish(slot, at);
+        publish(slot, fill, at, end);
     return !seen;
 }
-static inline bool put_double(struct sonde__slot *slot, struct sonde_key key, double value) {
-    uint64_t seen = 1;
-    uint8_t *at = short_room(slot, key, NUMBER_SIZE);
-    if (SONDE__LIKELY(at))
-        at = sonde__encode_double(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
+static ALWAYS_INLINE bool put_double(struct sonde__slot *slot, struct sonde_key key, int padded, double value) {
+    uint64_t seen, fill = sonde__slot_fill(slot);
+    uint8_t *at = short_room(slot, key, fill);
+    if (SONDE__UNLIKELY(!at))
+        return false;
+    uint8_t *end = sonde__encode_double(at, SONDE__TAG_ATTRIBUTE, key, padded, value, &seen);
     if (SONDE__LIKELY(!seen))
-        publish(slot, at);
+        publish(slot, fill, at, end);
     return !seen;
 }
-static inline bool put_bool(struct sonde__slot *slot, struct sonde_key key, bool value) {
-    uint64_t seen = 1;
-    uint8_t *at = short_room(slot, key, NUMBER_SIZE);
-    if (SONDE__LIKELY(at))
-        at = sonde__encode_bool(at, SONDE__TAG_ATTRIBUTE, key, value, &seen);
+static ALWAYS_INLINE bool put_bool(struct sonde__slot *slot, struct sonde_key key, int padded, bool value) {
+    uint64_t seen, fill = sonde__slot_fill(slot);
+    uint8_t *at = short_room(slot, key, fill);
+    if (SONDE__UNLIKELY(!at))
+        return false;
+    uint8_t *end = sonde__encode_bool(at, SONDE__TAG_ATTRIBUTE, key, padded, value, &seen);
     if (SONDE__LIKELY(!seen))
-        publish(slot, at);
+        publish(slot, fill, at, end);
     return !seen;
 }
 
@@ -121,137 +126,166 @@ static void set_slow(struct sonde__thread *thread, struct sonde__slot *slot, con
     slot->attributes++;
 }
 
-/* A key travels in two registers. Handed on as a struct it would be put together again from its fields, on the hot path
- * too; so the slow halves get the two words. */
-static inline uint64_t key_rest(struct sonde_key key) {
-    uint64_t rest;
-    memcpy(&rest, &key.length, sizeof rest);
-    return rest;
-}
-static inline struct sonde_key key_whole(const char *text, uint64_t rest) {
-    struct sonde_key key = {.text = text};
-    memcpy(&key.length, &rest, sizeof rest);
-    return key;
-}
-_Static_assert(sizeof(struct sonde_key) == 16 && offsetof(struct sonde_key, length) == 8, "two words");
-
 /* Each setter in two halves: one that makes no calls, for an attribute that is short and new; and one for the rest. */
 static SONDE__COLD void set_string_slow(struct sonde_span *span, const char *text, uint64_t rest, const char *value,
                                         size_t size) {
-    struct sonde_key key = key_whole(text, rest);
+    struct sonde_key key = sonde__key_whole(text, rest);
     struct sonde_attribute attribute = sonde_attribute_string_n(key, value, size);
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
     if (string_is_short(key, size) && key_is_perhaps_known(edit.slot, key))
         forget(edit.slot, key);
-    if (!string_is_short(key, size) || !put_string(edit.slot, key, value, size))
+    if (!string_is_short(key, size) || !put_string(edit.slot, key, key.padded, value, size))
         set_slow(edit.thread, edit.slot, &attribute);
     sonde__edit_end(&edit);
 }
 
-static inline __attribute__((always_inline)) void set_string(struct sonde_span *span, struct sonde_key key,
-                                                             const char *value, size_t size) {
-    const uint64_t rest = key_rest(key);
+static ALWAYS_INLINE void set_string(struct sonde_span *span, struct sonde_key key, int padded, const char *value,
+                                     size_t size) {
+    const uint64_t rest = sonde__key_rest(key);
     struct sonde__edit edit;
     if (SONDE__LIKELY(string_is_short(key, size) && sonde__edit_try(&edit, span))) {
-        bool done = !key_is_perhaps_known(edit.slot, key) && put_string(edit.slot, key, value, size);
+        bool done = !key_is_perhaps_known(edit.slot, key) && put_string(edit.slot, key, padded, value, size);
         sonde__edit_end(&edit);
         if (SONDE__LIKELY(done))
             return;
     }
     set_string_slow(span, key.text, rest, value, size);
 }
+/* The same for keys that were made at run time. */
+static __attribute__((noinline)) SONDE__HOT void set_string_any(struct sonde_span *span, const char *text,
+                                                                uint64_t rest, const char *value, size_t size) {
+    struct sonde_key key = sonde__key_whole(text, rest);
+    set_string(span, key, 0, value, size);
+}
 
 SONDE__HOT void sonde_span_set_string(struct sonde_span *span, struct sonde_key key, const char *value, size_t size) {
-    if (span->slot && value)
-        set_string(span, key, value, size);
+    if (!span->slot || !value)
+        return;
+    if (SONDE__LIKELY(key.padded))
+        set_string(span, key, 1, value, size);
+    else
+        set_string_any(span, key.text, sonde__key_rest(key), value, size);
 }
 
 SONDE__HOT void sonde_span_set_cstr(struct sonde_span *span, struct sonde_key key, const char *value) {
     if (span->slot && value)
-        set_string(span, key, value, strlen(value));
+        sonde_span_set_string(span, key, value, strlen(value));
 }
 
 static SONDE__COLD void set_int64_slow(struct sonde_span *span, const char *text, uint64_t rest, int64_t value) {
-    struct sonde_key key = key_whole(text, rest);
+    struct sonde_key key = sonde__key_whole(text, rest);
     struct sonde_attribute attribute = sonde_attribute_int64(key, value);
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
     if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
         forget(edit.slot, key);
-    if (!number_is_short(key) || !put_int64(edit.slot, key, value))
+    if (!number_is_short(key) || !put_int64(edit.slot, key, key.padded, value))
         set_slow(edit.thread, edit.slot, &attribute);
     sonde__edit_end(&edit);
 }
 
-SONDE__HOT void sonde_span_set_int64(struct sonde_span *span, struct sonde_key key, int64_t value) {
-    const uint64_t rest = key_rest(key);
+static ALWAYS_INLINE void set_int64(struct sonde_span *span, struct sonde_key key, int padded, int64_t value) {
+    const uint64_t rest = sonde__key_rest(key);
     struct sonde__edit edit;
-    if (!span->slot)
-        return;
     if (SONDE__LIKELY(number_is_short(key) && sonde__edit_try(&edit, span))) {
-        bool done = !key_is_perhaps_known(edit.slot, key) && put_int64(edit.slot, key, value);
+        bool done = !key_is_perhaps_known(edit.slot, key) && put_int64(edit.slot, key, padded, value);
         sonde__edit_end(&edit);
         if (SONDE__LIKELY(done))
             return;
     }
     set_int64_slow(span, key.text, rest, value);
 }
+static __attribute__((noinline)) SONDE__HOT void set_int64_any(struct sonde_span *span, const char *text, uint64_t rest,
+                                                               int64_t value) {
+    struct sonde_key key = sonde__key_whole(text, rest);
+    set_int64(span, key, 0, value);
+}
+SONDE__HOT void sonde_span_set_int64(struct sonde_span *span, struct sonde_key key, int64_t value) {
+    if (!span->slot)
+        return;
+    if (SONDE__LIKELY(key.padded))
+        set_int64(span, key, 1, value);
+    else
+        set_int64_any(span, key.text, sonde__key_rest(key), value);
+}
 
 static SONDE__COLD void set_double_slow(struct sonde_span *span, const char *text, uint64_t rest, double value) {
-    struct sonde_key key = key_whole(text, rest);
+    struct sonde_key key = sonde__key_whole(text, rest);
     struct sonde_attribute attribute = sonde_attribute_double(key, value);
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
     if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
         forget(edit.slot, key);
-    if (!number_is_short(key) || !put_double(edit.slot, key, value))
+    if (!number_is_short(key) || !put_double(edit.slot, key, key.padded, value))
         set_slow(edit.thread, edit.slot, &attribute);
     sonde__edit_end(&edit);
 }
 
-SONDE__HOT void sonde_span_set_double(struct sonde_span *span, struct sonde_key key, double value) {
-    const uint64_t rest = key_rest(key);
+static ALWAYS_INLINE void set_double(struct sonde_span *span, struct sonde_key key, int padded, double value) {
+    const uint64_t rest = sonde__key_rest(key);
     struct sonde__edit edit;
-    if (!span->slot)
-        return;
     if (SONDE__LIKELY(number_is_short(key) && sonde__edit_try(&edit, span))) {
-        bool done = !key_is_perhaps_known(edit.slot, key) && put_double(edit.slot, key, value);
+        bool done = !key_is_perhaps_known(edit.slot, key) && put_double(edit.slot, key, padded, value);
         sonde__edit_end(&edit);
         if (SONDE__LIKELY(done))
             return;
     }
     set_double_slow(span, key.text, rest, value);
 }
+static __attribute__((noinline)) SONDE__HOT void set_double_any(struct sonde_span *span, const char *text,
+                                                                uint64_t rest, double value) {
+    struct sonde_key key = sonde__key_whole(text, rest);
+    set_double(span, key, 0, value);
+}
+SONDE__HOT void sonde_span_set_double(struct sonde_span *span, struct sonde_key key, double value) {
+    if (!span->slot)
+        return;
+    if (SONDE__LIKELY(key.padded))
+        set_double(span, key, 1, value);
+    else
+        set_double_any(span, key.text, sonde__key_rest(key), value);
+}
 
 static SONDE__COLD void set_bool_slow(struct sonde_span *span, const char *text, uint64_t rest, bool value) {
-    struct sonde_key key = key_whole(text, rest);
+    struct sonde_key key = sonde__key_whole(text, rest);
     struct sonde_attribute attribute = sonde_attribute_bool(key, value);
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
     if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
         forget(edit.slot, key);
-    if (!number_is_short(key) || !put_bool(edit.slot, key, value))
+    if (!number_is_short(key) || !put_bool(edit.slot, key, key.padded, value))
         set_slow(edit.thread, edit.slot, &attribute);
     sonde__edit_end(&edit);
 }
 
-SONDE__HOT void sonde_span_set_bool(struct sonde_span *span, struct sonde_key key, bool value) {
-    const uint64_t rest = key_rest(key);
+static ALWAYS_INLINE void set_bool(struct sonde_span *span, struct sonde_key key, int padded, bool value) {
+    const uint64_t rest = sonde__key_rest(key);
     struct sonde__edit edit;
-    if (!span->slot)
-        return;
     if (SONDE__LIKELY(number_is_short(key) && sonde__edit_try(&edit, span))) {
-        bool done = !key_is_perhaps_known(edit.slot, key) && put_bool(edit.slot, key, value);
+        bool done = !key_is_perhaps_known(edit.slot, key) && put_bool(edit.slot, key, padded, value);
         sonde__edit_end(&edit);
         if (SONDE__LIKELY(done))
             return;
     }
     set_bool_slow(span, key.text, rest, value);
+}
+static __attribute__((noinline)) SONDE__HOT void set_bool_any(struct sonde_span *span, const char *text, uint64_t rest,
+                                                              bool value) {
+    struct sonde_key key = sonde__key_whole(text, rest);
+    set_bool(span, key, 0, value);
+}
+SONDE__HOT void sonde_span_set_bool(struct sonde_span *span, struct sonde_key key, bool value) {
+    if (!span->slot)
+        return;
+    if (SONDE__LIKELY(key.padded))
+        set_bool(span, key, 1, value);
+    else
+        set_bool_any(span, key.text, sonde__key_rest(key), value);
 }
 
 static void set(struct sonde_span *span, const struct sonde_attribute *attribute) {

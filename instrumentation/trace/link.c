@@ -5,10 +5,7 @@
 
 /* Fields of Span.Link. Source: trace/v1/trace.proto. */
 enum { LINK_TRACE_ID = 1, LINK_SPAN_ID, LINK_TRACESTATE, LINK_ATTRIBUTES, LINK_DROPPED, LINK_FLAGS };
-#define TAIL_SIZE     24u /* dropped count, flags and the link's own length must not fail */
-/* SpanFlags of trace.proto, bits 8 and 9. */
-#define HAS_IS_REMOTE 0x100u
-#define IS_REMOTE     0x200u
+#define TAIL_SIZE 24u /* dropped count, flags and the link's own length must not fail */
 
 static void encode(struct sonde__writer *writer, const struct sonde_link *link) {
     const struct sonde_context *context = &link->context;
@@ -27,7 +24,8 @@ static void encode(struct sonde__writer *writer, const struct sonde_link *link) 
         sonde__count_attributes_dropped(dropped);
     }
     sonde__write_fixed32(writer, LINK_FLAGS,
-                         context->span.flags | HAS_IS_REMOTE | (context->span.is_remote ? IS_REMOTE : 0));
+                         context->span.flags | SONDE__SPAN_HAS_IS_REMOTE |
+                             (context->span.is_remote ? SONDE__SPAN_IS_REMOTE : 0));
     sonde__write_end(writer, begin);
 }
 

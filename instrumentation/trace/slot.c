@@ -46,6 +46,7 @@ static bool grow(struct sonde__slot *slot, uint32_t end) {
         int extent = sonde__extent_take();
         if (extent < 0)
             return false;
+        slot->has_extents = 1;
         slot->extents[i] = (uint16_t)(extent + 1);
     }
     return true;

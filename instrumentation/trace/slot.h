@@ -27,9 +27,64 @@ enum {
 static inline uint32_t sonde__slot_length(const struct sonde__slot *slot) {
     return atomic_load_explicit(&slot->length, memory_order_relaxed);
 }
+/* length, name_offset and attributes as one word: an attribute is published by one store. */
+#define SONDE__FILL_ATTRIBUTE ((uint64_t)1 << 48)
+#define SONDE__FILL_NAME_AT   32
+static inline uint64_t sonde__slot_fill(const struct sonde__slot *slot) {
+    return __atomic_load_n((const uint64_t *)(const void *)&slot->length, __ATOMIC_RELAXED);
+}
+static inline void sonde__slot_fill_publish(struct sonde__slot *slot, uint64_t fill) {
+    __atomic_store_n((uint64_t *)(void *)&slot->length, fill, __ATOMIC_RELEASE);
+}
+/* The word that is zero when the end has nothing to do but to copy the body. */
+static inline uint64_t *sonde__slot_extra(struct sonde__slot *slot) {
+    return (uint64_t *)(void *)&slot->attributes_dropped;
+}
 static inline void sonde__slot_publish(struct sonde__slot *slot, uint32_t length) {
     atomic_store_explicit(&slot->length, length, memory_order_release);
 }
+
+/* A key travels in two registers. Handed on as a struct it would be put together again from its fields, on the hot path
+ * too; so the other halves of hot functions get the two words. */
+static inline uint64_t sonde__key_rest(struct sonde_key key) {
+    uint64_t rest;
+    memcpy(&rest, &key.length, sizeof rest);
+    return rest;
+}
+static inline struct sonde_key sonde__key_whole(const char *text, uint64_t rest) {
+    struct sonde_key key = {.text = text};
+    memcpy(&key.length, &rest, sizeof rest);
+    return key;
+}
+_Static_assert(sizeof(struct sonde_key) == 16 && offsetof(struct sonde_key, length) == 8, "two words");
+
+/* ---- start and end, the general way (span.c); the fast way is in span_fast.c ---- */
+
+void sonde__span_start_slow(struct sonde_span *ret_span, struct sonde_key name,
+                            const struct sonde_span_options *options);
+void sonde__span_end_slow(struct sonde_span *span, uint64_t end_unix_ns);
+
+/* wyrand: 2^64 period, passes the usual batteries; seeded by the system. */
+static inline uint64_t sonde__thread_draw(struct sonde__thread *thread) {
+    thread->random += 0x2d358dccaa6c78a5u;
+    unsigned __int128 product = (unsigned __int128)thread->random * (thread->random ^ 0x8bb84b93962eacc9u);
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+static inline uint64_t sonde__thread_draw_span_id(struct sonde__thread *thread) {
+    uint64_t id = sonde__thread_draw(thread);
+    return SONDE__LIKELY(id != 0) ? id : 1;
+}
+static inline uint32_t sonde__thread_next_generation(struct sonde__thread *thread) {
+    uint32_t generation = thread->generation + 1;
+    return thread->generation = generation + !generation; /* 0 is no span's */
+}
+/* SpanFlags of trace.proto: whether the parent is remote is known, and is true. */
+#define SONDE__SPAN_HAS_IS_REMOTE 0x100u
+#define SONDE__SPAN_IS_REMOTE     0x200u
+static inline uint32_t sonde__span_body_flags(uint32_t entry_flags) {
+    return (entry_flags & 0xFF) | SONDE__SPAN_HAS_IS_REMOTE | (entry_flags & SONDE__ENTRY_REMOTE) << 1;
+}
+_Static_assert(SONDE__ENTRY_REMOTE << 1 == SONDE__SPAN_IS_REMOTE, "flags");
 
 /** Waits for the spin bit; false after 1,000 rounds. */
 bool sonde__slot_spin(struct sonde__slot *slot);
@@ -41,9 +96,16 @@ struct sonde__edit {
     struct sonde__slot *slot;
     bool locked;
 };
-/* An ended span's slot has generation 0, which no handle has. */
-static inline bool sonde__slot_is_of(const struct sonde__slot *slot, const struct sonde_span *span) {
-    return atomic_load_explicit(&slot->generation, memory_order_relaxed) == span->generation;
+/* State and generation as one word. */
+static inline uint64_t *sonde__slot_word(struct sonde__slot *slot) {
+    return (uint64_t *)(void *)&slot->state;
+}
+static inline bool sonde__slot_is_of(struct sonde__slot *slot, const struct sonde_span *span) {
+    uint64_t open = (uint64_t)span->generation << 32 | SONDE__SLOT_OPEN;
+    return __atomic_load_n(sonde__slot_word(slot), __ATOMIC_RELAXED) == open;
+}
+static inline bool sonde__span_is_locked(const struct sonde_span *span) {
+    return !(span->slot & SONDE__HANDLE_ONE_THREAD);
 }
 /** Takes the slot of a handle for itself. False: not recording (any more), or busy; `*ret_busy` tells. No undo then. */
 static inline bool sonde__slot_take(struct sonde__edit *edit, const struct sonde_span *span, bool *ret_busy) {
@@ -51,7 +113,7 @@ static inline bool sonde__slot_take(struct sonde__edit *edit, const struct sonde
     *ret_busy = false;
     if (SONDE__UNLIKELY(!slot))
         return false;
-    edit->locked = !__atomic_load_n(&slot->one_thread, __ATOMIC_RELAXED);
+    edit->locked = sonde__span_is_locked(span);
     if (edit->locked && SONDE__UNLIKELY(atomic_exchange_explicit(&slot->spin, 1, memory_order_acquire)))
         if ((*ret_busy = !sonde__slot_spin(slot)))
             return false;
@@ -75,9 +137,8 @@ static inline bool sonde__edit_take(struct sonde__edit *edit, struct sonde__thre
 }
 /** Enters the library and takes the slot. False: do nothing. */
 static inline bool sonde__edit_begin(struct sonde__edit *edit, const struct sonde_span *span) {
-    struct sonde__thread *thread;
-    return span->slot && SONDE__LIKELY((thread = sonde__thread_enter()) != NULL) &&
-           sonde__edit_take(edit, thread, span);
+    edit->thread = span->slot ? sonde__thread_enter() : NULL;
+    return SONDE__LIKELY(edit->thread != NULL) && sonde__edit_take(edit, edit->thread, span);
 }
 static inline void sonde__edit_end(const struct sonde__edit *edit) {
     if (edit->locked)
@@ -85,17 +146,21 @@ static inline void sonde__edit_end(const struct sonde__edit *edit) {
     sonde__thread_leave(edit->thread);
 }
 
-/** The same for the fast half of a call, which makes no calls and so needs no stack: enters and takes the slot when
- *  nothing at all is in the way. False: nothing happened; the slow half does it again from the start. */
+/** The slot of a handle if it is one of this thread's own; NULL else. */
+static inline struct sonde__slot *sonde__slot_own(const struct sonde__thread *thread, uint32_t handle) {
+    uint32_t number = (handle & ~SONDE__HANDLE_ONE_THREAD) - 1u;
+    return SONDE__LIKELY(number / SONDE__SLOTS == thread->region_number) ? &thread->slots[number % SONDE__SLOTS] : NULL;
+}
+/** The same for the fast half of a call, which makes no calls and so needs no stack: enters and takes the slot when it
+ *  is this thread's and nothing at all is in the way. False: nothing happened; the slow half does it again from the
+ *  start. */
 static inline bool sonde__edit_try(struct sonde__edit *edit, const struct sonde_span *span) {
-    struct sonde__thread *thread = edit->thread = sonde__thread_self;
-    if (SONDE__UNLIKELY(!thread || !__atomic_load_n(&thread->ready, __ATOMIC_RELAXED) || thread->busy))
+    struct sonde__thread *thread = edit->thread = sonde__thread_try();
+    if (SONDE__UNLIKELY(!thread))
         return false;
-    thread->busy = 1;
-    SONDE__COMPILER_BARRIER();
-    struct sonde__slot *slot = edit->slot = sonde__slot_find(span->slot);
+    struct sonde__slot *slot = edit->slot = sonde__slot_own(thread, span->slot);
     if (SONDE__LIKELY(slot != NULL)) {
-        edit->locked = !__atomic_load_n(&slot->one_thread, __ATOMIC_RELAXED);
+        edit->locked = sonde__span_is_locked(span);
         if (!edit->locked || SONDE__LIKELY(!atomic_exchange_explicit(&slot->spin, 1, memory_order_acquire))) {
             if (SONDE__LIKELY(sonde__slot_is_of(slot, span)))
                 return true;

@@ -14,10 +14,7 @@
 #include "instrumentation/wire/writer.h"
 #include <sys/random.h>
 
-/* SpanFlags of trace.proto: whether the parent is remote is known, and is true. */
-#define HAS_IS_REMOTE 0x100u
-#define IS_REMOTE     0x200u
-#define TAIL_SIZE     16u /* dropped counts: three tags and varints of up to 3 bytes */
+#define TAIL_SIZE 16u /* dropped counts: three tags and varints of up to 3 bytes */
 
 static const uint8_t template[SONDE__BODY_CHILD] = {
     [SONDE__BODY_TRACE_ID - 2] = 0x0A, [SONDE__BODY_TRACE_ID - 1] = 16, [SONDE__BODY_SPAN_ID - 2] = 0x12,
@@ -34,23 +31,12 @@ struct birth {
     struct sonde__texts texts;
 };
 
-/* wyrand: 2^64 period, passes the usual batteries; seeded by the system. */
-static inline uint64_t draw(struct sonde__thread *thread) {
-    thread->random += 0x2d358dccaa6c78a5u;
-    unsigned __int128 product = (unsigned __int128)thread->random * (thread->random ^ 0x8bb84b93962eacc9u);
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-static inline uint64_t draw_span_id(struct sonde__thread *thread) {
-    uint64_t id = draw(thread);
-    return SONDE__LIKELY(id != 0) ? id : 1;
-}
-
 static void draw_trace_id(struct sonde__thread *thread, uint64_t id[2]) {
     if (SONDE__UNLIKELY(!thread->trace_salt) &&
         (getrandom(&thread->trace_salt, sizeof thread->trace_salt, GRND_NONBLOCK) < 0 || !thread->trace_salt))
-        thread->trace_salt = draw(thread) | 1;
-    id[0] = draw(thread) ^ thread->trace_salt;
-    id[1] = draw(thread);
+        thread->trace_salt = sonde__thread_draw(thread) | 1;
+    id[0] = sonde__thread_draw(thread) ^ thread->trace_salt;
+    id[1] = sonde__thread_draw(thread);
     if (!(id[0] | id[1]))
         id[1] = 1;
 }
@@ -108,7 +94,6 @@ static void commit(struct sonde__thread *thread, struct sonde__slot *slot, uint6
 
 /* Says that the slot is done. `own`: it is this thread's. */
 static inline void set_done(struct sonde__thread *thread, struct sonde__slot *slot, uint32_t number, bool own) {
-    atomic_store_explicit(&slot->generation, 0, memory_order_relaxed); /* its handles are stale */
     if (SONDE__LIKELY(own)) {
         atomic_store_explicit(&slot->state, SONDE__SLOT_FREE, memory_order_release);
         thread->free_slots[thread->free_count++] = (uint8_t)(number % SONDE__SLOTS);
@@ -122,6 +107,7 @@ static SONDE__COLD void set_done_and_give(struct sonde__thread *thread, struct s
                                           bool own) {
     uint16_t extents[SONDE__SLOT_EXTENTS];
     memcpy(extents, slot->extents, sizeof extents);
+    memset(slot->extents, 0, sizeof slot->extents);
     set_done(thread, slot, number, own);
     for (uint32_t i = 0; i < SONDE__SLOT_EXTENTS && extents[i]; i++)
         sonde__extent_give(extents[i] - 1);
@@ -129,7 +115,7 @@ static SONDE__COLD void set_done_and_give(struct sonde__thread *thread, struct s
 
 /* The span is reported, or counted as dropped. With the slot taken. */
 static inline void release(struct sonde__thread *thread, struct sonde__slot *slot, uint32_t number, bool own) {
-    if (SONDE__UNLIKELY(slot->extents[0]))
+    if (SONDE__UNLIKELY(slot->has_extents))
         set_done_and_give(thread, slot, number, own);
     else
         set_done(thread, slot, number, own);
@@ -141,6 +127,7 @@ static SONDE__COLD void reclaim(struct sonde__thread *thread) {
         struct sonde__slot *slot = &thread->slots[i];
         uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
         if (state == SONDE__SLOT_ENDED) {
+            slot->commit_region = thread->region_number;
             atomic_store_explicit(&slot->state, SONDE__SLOT_FREE, memory_order_relaxed);
             thread->free_slots[thread->free_count++] = (uint8_t)i;
         } else if (state == SONDE__SLOT_OPEN &&
@@ -195,7 +182,7 @@ static inline void write_name(struct sonde__thread *thread, struct sonde__slot *
     slot->name_offset = (uint16_t)at;
     if (SONDE__LIKELY(name.length < 128 && !(birth->flags & SONDE__ENTRY_RESOLVE))) {
         sonde__store16(slot->body + at, SONDE__TAG_NAME | name.length << 8);
-        if (SONDE__LIKELY(!sonde__copy_key(slot->body + at + 2, name))) {
+        if (SONDE__LIKELY(!sonde__copy_key(slot->body + at + 2, name, name.padded))) {
             atomic_store_explicit(&slot->length, at + 2 + name.length, memory_order_relaxed);
             return;
         }
@@ -209,28 +196,21 @@ static inline void write_name(struct sonde__thread *thread, struct sonde__slot *
 static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *slot, const struct birth *birth,
                              uint64_t span_id, struct sonde_key name, const struct sonde_span_options *options) {
     uint8_t *body = slot->body;
-    if (SONDE__UNLIKELY(!body[0])) /* first use of this slot */
+    if (SONDE__UNLIKELY(!body[0])) { /* first use of this slot */
         memcpy(body, template, sizeof template);
+        slot->commit_region = thread->region_number;
+    }
     sonde__store64(body + SONDE__BODY_TRACE_ID, birth->trace_id[0]);
     sonde__store64(body + SONDE__BODY_TRACE_ID + 8, birth->trace_id[1]);
     sonde__store64(body + SONDE__BODY_SPAN_ID, span_id);
     body[SONDE__BODY_KIND] = (uint8_t)(options->kind ? options->kind : SONDE_SPAN_KIND_INTERNAL);
-    sonde__store32(body + SONDE__BODY_FLAGS,
-                   (birth->flags & 0xFF) | HAS_IS_REMOTE | (birth->flags & SONDE__ENTRY_REMOTE ? IS_REMOTE : 0));
+    sonde__store32(body + SONDE__BODY_FLAGS, sonde__span_body_flags(birth->flags));
     sonde__store16(body + SONDE__BODY_PARENT - 2, 0x0822);
     sonde__store64(body + SONDE__BODY_PARENT, birth->parent_id);
     atomic_store_explicit(&slot->commit_position, 0, memory_order_relaxed);
-    slot->key_bits[0] = slot->key_bits[1] = 0;
-    uint32_t generation = ++thread->generation;
-    if (SONDE__UNLIKELY(!generation)) /* 0 is that of an ended span */
-        generation = ++thread->generation;
-    atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
-    __atomic_store_n(&slot->one_thread, options->one_thread, __ATOMIC_RELAXED);
-    slot->status = slot->flags = 0;
+    slot->key_bits[0] = slot->key_bits[1] = *sonde__slot_extra(slot) = 0;
     slot->scope = (uint16_t)(options->scope < SONDE_SCOPES_MAX ? options->scope : 0);
-    slot->attributes = slot->attributes_dropped = slot->events = 0;
-    memset(slot->extents, 0, sizeof slot->extents);
-    slot->events_dropped = slot->links = slot->links_dropped = 0;
+    slot->attributes = slot->events = slot->links = 0;
     write_name(thread, slot, birth, name);
     for (size_t i = 0; SONDE__UNLIKELY(options->links) && i < options->link_count; i++)
         sonde__slot_add_link(thread, slot, &options->links[i]);
@@ -240,7 +220,8 @@ static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *s
     else
         slot->start_ticks = 0; /* the end is then read from the wall clock */
     sonde__store64(body + SONDE__BODY_START, start);
-    atomic_store_explicit(&slot->state, SONDE__SLOT_OPEN, memory_order_release);
+    uint64_t open = (uint64_t)sonde__thread_next_generation(thread) << 32 | SONDE__SLOT_OPEN;
+    __atomic_store_n(sonde__slot_word(slot), open, __ATOMIC_RELEASE);
 }
 
 /* ---- start ---- */
@@ -263,13 +244,12 @@ static inline void push(struct sonde__thread *thread, struct sonde_span *span, c
     entry->span_id = span_id;
     entry->flags = birth->flags & (SONDE__ENTRY_CHILD | SONDE__ENTRY_RESOLVE);
     entry->texts = birth->texts;
-    entry->slot = span->slot;
     span->token = sonde__context_push(thread, entry);
 }
 
 static inline void begin(struct sonde__thread *thread, struct sonde_span *ret_span, struct sonde_key name,
                          const struct sonde_span_options *options, struct birth birth) {
-    uint64_t span_id = draw_span_id(thread);
+    uint64_t span_id = sonde__thread_draw_span_id(thread);
     memcpy(ret_span->context.trace_id, birth.trace_id, 16);
     memcpy(ret_span->context.span_id, &span_id, 8);
     sonde__store64(&ret_span->context.flags, birth.flags & SONDE__ENTRY_CHILD); /* is_remote and reserved are 0 */
@@ -280,7 +260,7 @@ static inline void begin(struct sonde__thread *thread, struct sonde_span *ret_sp
         struct sonde__slot *slot = take_free(thread, &number);
         if (SONDE__LIKELY(slot != NULL)) {
             slot_open(thread, slot, &birth, span_id, name, options);
-            ret_span->slot = number;
+            ret_span->slot = number | (options->one_thread ? SONDE__HANDLE_ONE_THREAD : 0);
             ret_span->generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
         }
     }
@@ -300,8 +280,8 @@ static __attribute__((noinline)) void begin_resolved(struct sonde__thread *threa
     begin(thread, ret_span, name, options, birth);
 }
 
-SONDE__HOT void sonde_span_start(struct sonde_span *ret_span, struct sonde_key name,
-                                 const struct sonde_span_options *options) {
+void sonde__span_start_slow(struct sonde_span *ret_span, struct sonde_key name,
+                            const struct sonde_span_options *options) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread)) {
         start_refused(ret_span, options);
@@ -395,10 +375,10 @@ static SONDE__COLD void want_end(struct sonde__slot *slot, const struct sonde_sp
     atomic_store_explicit(&slot->end_wanted, span->generation, memory_order_release);
 }
 
-static inline __attribute__((always_inline)) void end(struct sonde_span *span, uint64_t end_unix_ns) {
+void sonde__span_end_slow(struct sonde_span *span, uint64_t end_unix_ns) {
     struct sonde__edit edit;
     bool busy;
-    uint32_t slot_number = span->slot;
+    uint32_t slot_number = span->slot & ~SONDE__HANDLE_ONE_THREAD;
     if (!(slot_number | span->token.depth)) /* neither recorded nor current */
         return;
     uint64_t end_ticks = slot_number ? sonde__clock_ticks() : 0; /* early: the read overlaps with what follows */
@@ -408,7 +388,7 @@ static inline __attribute__((always_inline)) void end(struct sonde_span *span, u
     sonde__context_pop(thread, span->token);
     if (SONDE__LIKELY(slot_number) && SONDE__LIKELY(sonde__slot_take(&edit, span, &busy))) {
         struct sonde__slot *slot = edit.slot;
-        bool own = (slot_number - 1) / SONDE__SLOTS == thread->region_number && thread->region;
+        bool own = (slot_number - 1) / SONDE__SLOTS == thread->region_number;
         commit(thread, slot, SONDE__LIKELY(!end_unix_ns) ? end_time(slot, end_ticks) : end_unix_ns);
         release(thread, slot, slot_number - 1, own);
         if (edit.locked)
@@ -420,12 +400,8 @@ static inline __attribute__((always_inline)) void end(struct sonde_span *span, u
     sonde__thread_leave(thread);
 }
 
-SONDE__HOT void sonde_span_end(struct sonde_span *span) {
-    end(span, 0);
-}
-
 void sonde_span_end_at(struct sonde_span *span, uint64_t end_unix_ns) {
-    end(span, end_unix_ns);
+    sonde__span_end_slow(span, end_unix_ns);
 }
 
 /* ---- looking at a span ---- */

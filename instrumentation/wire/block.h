@@ -98,17 +98,17 @@ static inline uint64_t sonde__copy_ascii_short(uint8_t *to, const uint8_t *from,
 static inline uint64_t sonde__copy_ascii(uint8_t *to, const uint8_t *from, size_t size) {
     if (size < 16)
         return sonde__copy_ascii_short(to, from, size);
-    size_t body = (size - 1) & ~(size_t)15; /* whole blocks before the last 16 bytes, which may overlap them */
-    int seen = 0;
-    for (size_t i = 0; i < body; i += 16)
+    int seen = sonde__copy_over16(to, from, 16) | sonde__copy_over16(to + size - 16, from + size - 16, 16);
+    for (size_t i = 16; i + 16 < size; i += 16) /* between the first and the last 16, which may overlap */
         seen |= sonde__copy_over16(to + i, from + i, 16);
-    return (uint64_t)(seen | sonde__copy_over16(to + size - 16, from + size - 16, 16));
+    return (uint64_t)seen;
 }
 
-/** Copies a key's or name's bytes; may write up to 16 bytes past them. Non-zero when a byte is not ASCII. */
-static inline uint64_t sonde__copy_key(uint8_t *to, struct sonde_key key) {
+/** Copies the bytes of a key or name, which may be padded; may write up to 16 bytes past them. Non-zero when a byte is
+ * not ASCII. */
+static inline uint64_t sonde__copy_key(uint8_t *to, struct sonde_key key, int padded) {
     const uint8_t *text = (const uint8_t *)key.text;
-    return key.padded ? (uint64_t)sonde__copy_over16(to, text, key.length) : sonde__copy_ascii(to, text, key.length);
+    return padded ? (uint64_t)sonde__copy_over16(to, text, key.length) : sonde__copy_ascii(to, text, key.length);
 }
 
 /** Bytes a varint takes, 1..10. */

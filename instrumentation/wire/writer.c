@@ -167,16 +167,16 @@ static uint8_t *encode_short(uint8_t *at, uint32_t tag, const struct sonde_attri
     case SONDE_VALUE_STRING:
         if (a->size > value_limit || a->size + a->key.length > SONDE__ENCODE_TEXT_MAX)
             return NULL;
-        at = sonde__encode_string(at, tag, a->key, a->value.string, a->size, &seen);
+        at = sonde__encode_string(at, tag, a->key, a->key.padded, a->value.string, a->size, &seen);
         break;
     case SONDE_VALUE_INT64:
-        at = sonde__encode_int64(at, tag, a->key, a->value.int64, &seen);
+        at = sonde__encode_int64(at, tag, a->key, a->key.padded, a->value.int64, &seen);
         break;
     case SONDE_VALUE_BOOL:
-        at = sonde__encode_bool(at, tag, a->key, a->value.boolean, &seen);
+        at = sonde__encode_bool(at, tag, a->key, a->key.padded, a->value.boolean, &seen);
         break;
     case SONDE_VALUE_DOUBLE:
-        at = sonde__encode_double(at, tag, a->key, a->value.float64, &seen);
+        at = sonde__encode_double(at, tag, a->key, a->key.padded, a->value.float64, &seen);
         break;
     default:
         return NULL;
