@@ -185,6 +185,7 @@ void sonde__baggage_reader_feed(struct sonde__baggage_reader *reader, const char
         while (size && text[size] != ',') /* no half members */
             size--;
         reader->partial = true;
+        reader->scanned = SCAN_MAX;
     }
     reader->scanned += size + 1; /* + 1: values without bytes must end somewhere too */
     for (const char *at = text, *end = text + size; at < end;) {

@@ -26,7 +26,8 @@ struct text {
 static bool put(struct text *text, const char *data, size_t size) {
     if (size > text->most - text->size)
         return false;
-    memcpy(text->data + text->size, data, size);
+    if (size) /* an absent value has no address */
+        memcpy(text->data + text->size, data, size);
     text->size += size;
     return true;
 }

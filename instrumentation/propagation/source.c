@@ -22,6 +22,8 @@ static bool gather(void *user, size_t index, struct sonde_string text) {
         source->gathered = 0;
         return false;
     }
+    if (!text.data) /* there, but not text: as good as empty */
+        text = (struct sonde_string){"", 0};
     source->values[source->count].value = text;
     source->values[source->count++].field = field;
     source->present |= SONDE__FIELD_BIT(field);
@@ -46,15 +48,6 @@ void sonde__source_init(struct sonde__source *source, const struct sonde_carrier
     carrier->ops->each_of(carrier->self, names, count, gather, &gathering);
 }
 
-void sonde__source_init_one(struct sonde__source *source, enum sonde__field field, struct sonde_string value) {
-    source->carrier = NULL;
-    source->gathered = UINT32_MAX;
-    source->present = SONDE__FIELD_BIT(field);
-    source->count = 1;
-    source->values[0].value = value;
-    source->values[0].field = field;
-}
-
 static bool keep_first(void *user, struct sonde_string text) {
     *(struct sonde_string *)user = text;
     return false;
@@ -70,17 +63,19 @@ bool sonde__source_get(const struct sonde__source *source, enum sonde__field fie
         *ret_value = source->values[i].value;
         return true;
     }
-    const struct sonde_carrier *carrier = source->carrier;
-    if (!carrier)
-        return false;
-    if (carrier->ops->get)
-        return carrier->ops->get(carrier->self, sonde__field_names[field], ret_value);
     struct sonde_string value = {NULL, SIZE_MAX};
-    if (carrier->ops->each)
+    const struct sonde_carrier *carrier = source->carrier;
+    if (carrier && carrier->ops->get) {
+        if (!carrier->ops->get(carrier->self, sonde__field_names[field], &value))
+            return false;
+    } else if (carrier && carrier->ops->each) {
         carrier->ops->each(carrier->self, sonde__field_names[field], keep_first, &value);
-    if (value.size == SIZE_MAX)
+        if (value.size == SIZE_MAX)
+            return false;
+    } else {
         return false;
-    *ret_value = value;
+    }
+    *ret_value = value.data ? value : (struct sonde_string){"", 0};
     return true;
 }
 

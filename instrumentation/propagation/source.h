@@ -23,8 +23,6 @@ struct sonde__source {
 
 /** Starts reading; fields: bits of all that will be asked for. */
 void sonde__source_init(struct sonde__source *source, const struct sonde_carrier *carrier, uint32_t fields);
-/** A source of one value, without a carrier. */
-void sonde__source_init_one(struct sonde__source *source, enum sonde__field field, struct sonde_string value);
 /** First value of a field; false when there is none. */
 bool sonde__source_get(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value);
 /** Every value of a field in order, until visit returns false. */

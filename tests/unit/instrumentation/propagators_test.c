@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All propagators together: the choice among them, round trips between every pair of formats, decisions that are no
+ * span context, entry modes. The formats' rows are in tests/vectors/propagators.tsv. */
+#include "instrumentation/propagation/propagator.h"
+#include "instrumentation/resource/settings.h"
+#include "instrumentation/trace/sampler.h"
+#include <setjmp.h>
+#include <sonde/carrier/http.h>
+#include <sonde/carrier/redis_streams.h>
+#include <sonde/err.h>
+#include <sonde/sonde.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { HEADERS_MAX = 64 };
+
+static struct sonde_http_header headers[HEADERS_MAX];
+static char text[SONDE_HTTP_INJECT_SIZE];
+static struct sonde_http_headers list;
+static struct sonde_carrier carrier;
+static struct sonde_context context, back;
+
+static int setup(void **state) {
+    (void)state;
+    list = (struct sonde_http_headers){headers, 0, HEADERS_MAX, text, sizeof text, 0};
+    carrier = sonde_http_carrier(&list);
+    sonde_context_init(&context);
+    memcpy(context.span.trace_id, "0123456789abcdef", 16);
+    memcpy(context.span.span_id, "ABCDEFGH", 8);
+    context.span.flags = SONDE_TRACE_FLAG_SAMPLED;
+    assert_int_equal(sonde_propagators_set(""), 0);
+    return 0;
+}
+
+static void add(const char *name, const char *value) {
+    headers[list.count++] = (struct sonde_http_header){sonde_text(name), sonde_text(value)};
+}
+
+static const char *value_of(const char *name) {
+    static char value[SONDE_BAGGAGE_SIZE_MAX];
+    struct sonde_string found;
+    if (!carrier.ops->get(carrier.self, sonde_text(name), &found))
+        return NULL;
+    (void)snprintf(value, sizeof value, "%.*s", (int)found.size, found.data);
+    return value;
+}
+
+static enum sonde_extract_reason extract_as(const char *propagators, enum sonde_entry entry,
+                                            struct sonde_context *ret_link) {
+    struct sonde_extract_options options = SONDE_EXTRACT_OPTIONS_INIT;
+    options.propagators = propagators;
+    options.entry = entry;
+    options.ret_link = ret_link;
+    return sonde_extract_with(&carrier, &options, &back);
+}
+
+/* ---- the choice ---- */
+
+static char reported[256];
+static void report(void *user, const char *message) {
+    (void)user;
+    (void)snprintf(reported, sizeof reported, "%s", message);
+}
+
+/* First of all, for the environment is read once. */
+static void propagators_come_from_the_environment(void **state) {
+    (void)state;
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    options.report = report;
+    assert_int_equal(sonde_start(&options), 0);
+    list = (struct sonde_http_headers){headers, 0, HEADERS_MAX, text, sizeof text, 0};
+    carrier = sonde_http_carrier(&list);
+    sonde_context_init(&context);
+    context.span.trace_id[15] = context.span.span_id[7] = 1;
+    assert_int_equal(sonde_inject(&context, &carrier), 0);
+    assert_int_equal(list.count, 2); /* "b3, nonsense ,tracecontext,b3": skipped, and folded */
+    assert_string_equal(value_of("b3"), "00000000000000000000000000000001-0000000000000001-0");
+    assert_non_null(value_of("traceparent"));
+    assert_string_equal(reported, "OTEL_PROPAGATORS: no propagator nonsense, skipped");
+}
+
+static size_t count_injected(void) {
+    list.count = list.text_used = 0;
+    assert_int_equal(sonde_inject(&context, &carrier), 0);
+    return list.count;
+}
+
+static void propagators_are_set_by_name(void **state) {
+    (void)state;
+    assert_int_equal(sonde_baggage_set(&context, sonde_text("k"), sonde_text("v"), sonde_text("")), 0);
+    assert_int_equal(count_injected(), 2); /* tracecontext,baggage */
+    assert_int_equal(sonde_propagators_set(" gcloud ,\tgcloud,xray"), 0);
+    assert_int_equal(count_injected(), 2);
+    assert_non_null(value_of("x-cloud-trace-context"));
+    assert_int_equal(sonde_propagators_set("none"), 0);
+    assert_int_equal(count_injected(), 0);
+    add("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    assert_int_equal(sonde_extract(&carrier, &back), SONDE_EXTRACT_ABSENT);
+    assert_int_equal(sonde_propagators_set("what, b3"), SONDE_EINVALID);
+    assert_int_equal(count_injected(), 1);
+    assert_int_equal(sonde_propagators_set(" , "), 0); /* empty: the default */
+    assert_int_equal(count_injected(), 2);
+}
+
+static bool count_name(void *user, struct sonde_string name) {
+    static char last[32];
+    char now[32];
+    unsigned *count = user;
+    (void)snprintf(now, sizeof now, "%.*s", (int)name.size, name.data);
+    assert_true((*count)++ == 0 || strcmp(last, now) < 0);
+    memcpy(last, now, sizeof last);
+    assert_int_equal(sonde_propagators_set(now), 0);
+    return true;
+}
+
+static void propagators_are_listed_in_order(void **state) {
+    (void)state;
+    unsigned count = 0;
+    sonde_propagators_list(count_name, &count);
+    assert_int_equal(count, 11);
+}
+
+/* ---- round trips ---- */
+
+/* What a format can carry. */
+static const struct format {
+    const char *name;
+    bool wide_id, random, debug, baggage;
+} formats[] = {
+    {"tracecontext,baggage", true, true, false, true},
+    {"b3", true, false, true, false},
+    {"b3multi", true, false, true, false},
+    {"jaeger", true, false, true, true},
+    {"xray", true, false, false, false},
+    {"xray-lambda", true, false, false, false},
+    {"gcloud", true, false, false, false},
+    {"datadog", true, false, false, false},
+    {"ottrace", false, false, false, true},
+    {"grpc-trace-bin", true, true, false, false},
+};
+enum { FORMATS = sizeof formats / sizeof *formats };
+
+/** Out of one context and into another, by way of a format. */
+static void pass(const struct format *format, const struct sonde_context *from, struct sonde_context *ret_to) {
+    struct sonde_extract_options options = SONDE_EXTRACT_OPTIONS_INIT;
+    list.count = list.text_used = 0;
+    assert_int_equal(sonde_inject_as(format->name, from, &carrier), 0);
+    assert_true(list.count > 0);
+    options.propagators = format->name;
+    assert_int_equal(sonde_extract_with(&carrier, &options, ret_to), SONDE_EXTRACT_OK);
+}
+
+static void check_pass(const struct format *a, const struct format *b) {
+    struct sonde_context first, second;
+    pass(a, &context, &first);
+    pass(b, &first, &second);
+    bool wide = a->wide_id && b->wide_id;
+    static const uint8_t zero[8];
+    assert_memory_equal(second.span.trace_id, wide ? context.span.trace_id : zero, 8);
+    assert_memory_equal(second.span.trace_id + 8, context.span.trace_id + 8, 8);
+    assert_memory_equal(second.span.span_id, context.span.span_id, 8);
+    assert_int_equal(second.span.is_remote, 1);
+    uint8_t known = SONDE_TRACE_FLAG_SAMPLED | (a->random && b->random ? SONDE_TRACE_FLAG_RANDOM : 0);
+    assert_int_equal(second.span.flags, context.span.flags & known);
+    if (a->debug && b->debug && context.span.decision == SONDE_DECISION_DEBUG)
+        assert_int_equal(second.span.decision, SONDE_DECISION_DEBUG);
+    assert_true(second.span.decision != SONDE_DECISION_DEFER);
+    struct sonde_baggage_entry entry;
+    assert_int_equal(sonde_baggage_find(&second, sonde_text("tenant"), &entry), a->baggage && b->baggage);
+    if (a->baggage && b->baggage)
+        assert_memory_equal(entry.value.data, "a%20b", 5);
+}
+
+static void context_passes_from_every_format_to_every_other(void **state) {
+    (void)state;
+    assert_int_equal(sonde_baggage_set(&context, sonde_text("tenant"), sonde_text("a b"), sonde_text("")), 0);
+    for (int i = 0; i < FORMATS * FORMATS; i++)
+        for (int flags = 0; flags < 4; flags++)
+            for (int debug = 0; debug <= (flags & SONDE_TRACE_FLAG_SAMPLED); debug++) {
+                context.span.flags = (uint8_t)flags;
+                context.span.decision = debug ? SONDE_DECISION_DEBUG : SONDE_DECISION_NONE;
+                check_pass(&formats[i / FORMATS], &formats[i % FORMATS]);
+            }
+}
+
+static void inject_leaves_the_carrier_alone_without_anything_to_say(void **state) {
+    (void)state;
+    sonde_context_init(&context);
+    for (int i = 0; i < FORMATS; i++) {
+        assert_int_equal(sonde_inject_as(formats[i].name, &context, &carrier), 0);
+        assert_int_equal(list.count, 0);
+    }
+}
+
+static void inject_without_room_leaves_nothing_that_reads_as_another_context(void **state) {
+    (void)state;
+    assert_int_equal(sonde_baggage_set(&context, sonde_text("tenant"), sonde_text("a b"), sonde_text("")), 0);
+    for (int i = 0; i < FORMATS; i++)
+        for (size_t room = 0; room < 200; room++) {
+            list = (struct sonde_http_headers){headers, 0, HEADERS_MAX, text, room, 0};
+            (void)sonde_inject_as(formats[i].name, &context, &carrier);
+            enum sonde_extract_reason reason = extract_as(formats[i].name, SONDE_ENTRY_TRUST, NULL);
+            if (sonde__reason_is_found(reason)) {
+                assert_memory_equal(back.span.span_id, context.span.span_id, 8);
+                assert_memory_equal(back.span.trace_id + 8, context.span.trace_id + 8, 8);
+            }
+        }
+}
+
+/* ---- decisions ---- */
+
+/** A carrier as it is after a hop that starts a span, by the formats that are set. */
+static void hop(void) {
+    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+    struct sonde_span server, client;
+    (void)sonde_extract(&carrier, &back);
+    options.parent = &back;
+    sonde_span_start(&server, SONDE_NAME("server"), &options);
+    sonde_span_start(&client, SONDE_NAME("client"), NULL);
+    list.count = list.text_used = 0;
+    assert_int_equal(sonde_inject(NULL, &carrier), 0);
+    sonde_span_end(&client);
+    sonde_span_end(&server);
+}
+
+static char state_after_hop(const char *b3) {
+    assert_int_equal(sonde_propagators_set("b3"), 0);
+    list.count = list.text_used = 0;
+    add("b3", b3);
+    hop();
+    const char *value = value_of("b3");
+    assert_non_null(value);
+    assert_int_equal(strlen(value), 51);
+    return value[50];
+}
+
+static void b3_states_are_obeyed_and_debug_survives(void **state) {
+    (void)state;
+    assert_int_equal(state_after_hop("0"), '0');
+    assert_int_equal(state_after_hop("1"), '1');
+    assert_int_equal(state_after_hop("d"), 'd');
+    assert_int_equal(state_after_hop("80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-d"), 'd');
+    assert_int_equal(state_after_hop("80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-0"), '0');
+    assert_int_equal(state_after_hop("80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1"), '1');
+    /* Nobody has decided: our sampler does, which keeps everything. */
+    assert_int_equal(state_after_hop("80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1"), '1');
+}
+
+static void decisions_survive_plain_forwarding(void **state) {
+    (void)state;
+    static const char *const values[] = {"0", "1", "d", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1",
+                                         "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-d"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        list.count = list.text_used = 0;
+        add("b3", values[i]);
+        (void)extract_as("b3", SONDE_ENTRY_TRUST, NULL);
+        struct sonde_context_token token = sonde_context_attach(&back); /* through the thread's stack too */
+        list.count = 0;
+        assert_int_equal(sonde_inject_as("b3", NULL, &carrier), 0);
+        assert_string_equal(value_of("b3"), values[i]);
+        sonde_context_detach(token);
+    }
+}
+
+static void sampler_hears_a_decision_only_when_it_hears_parents(void **state) {
+    (void)state;
+    struct sonde__settings settings = {.sampler_parent_based = true, .sampler = SONDE__SAMPLER_ALWAYS_OFF};
+    static const struct {
+        enum sonde_decision decision;
+        bool parent, parent_based, always_on, sampled;
+    } rows[] = {
+        {SONDE_DECISION_DENY, false, true, true, false},   {SONDE_DECISION_ACCEPT, false, true, false, true},
+        {SONDE_DECISION_DEBUG, false, true, false, true},  {SONDE_DECISION_DEBUG, true, true, false, true},
+        {SONDE_DECISION_DEFER, true, true, true, true},    {SONDE_DECISION_DEFER, true, true, false, false},
+        {SONDE_DECISION_DENY, false, false, true, true},   {SONDE_DECISION_DEBUG, true, false, false, false},
+        {SONDE_DECISION_ACCEPT, true, true, false, false}, {SONDE_DECISION_NONE, true, true, true, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sonde_context parent;
+        sonde_context_init(&parent);
+        parent.span.trace_id[0] = 1;
+        parent.span.span_id[0] = rows[i].parent;
+        parent.span.decision = (uint8_t)rows[i].decision;
+        settings.sampler_parent_based = rows[i].parent_based;
+        settings.sampler = rows[i].always_on ? SONDE__SAMPLER_ALWAYS_ON : SONDE__SAMPLER_ALWAYS_OFF;
+        assert_int_equal(sonde__sampler_decide(&settings, &parent), rows[i].sampled);
+    }
+    struct sonde_context forced; /* kept by will: th goes, rv stays */
+    sonde_context_init(&forced);
+    forced.span.trace_id[0] = forced.span.span_id[0] = 1;
+    forced.span.decision = SONDE_DECISION_DEBUG;
+    assert_true(sonde_tracestate_append(&forced, "ot=th:8;rv:00000000000000,a=1", 29));
+    settings.sampler_parent_based = true;
+    assert_true(sonde__sampler_decide(&settings, &forced));
+    assert_int_equal(forced.tracestate_length, 24);
+    assert_memory_equal(forced.tracestate, "ot=rv:00000000000000,a=1", 24);
+}
+
+static void datadog_origin_priority_and_tags_survive_a_hop(void **state) {
+    (void)state;
+    assert_int_equal(sonde_propagators_set("datadog,tracecontext"), 0);
+    add("x-datadog-trace-id", "12379814468735227512");
+    add("x-datadog-parent-id", "987");
+    add("x-datadog-sampling-priority", "2");
+    add("x-datadog-origin", "syn=thetics;~");
+    add("x-datadog-tags", "_dd.p.tid=640cfd8d00000000,_dd.p.dm=-4,other=1,_dd.p.usr=a=b");
+    hop();
+    assert_string_equal(value_of("x-datadog-trace-id"), "12379814468735227512");
+    assert_string_equal(value_of("x-datadog-sampling-priority"), "2");
+    assert_string_equal(value_of("x-datadog-origin"), "syn=thetics__");
+    assert_string_equal(value_of("x-datadog-tags"), "_dd.p.tid=640cfd8d00000000,_dd.p.dm=-4,_dd.p.usr=a=b");
+    assert_string_equal(value_of("tracestate"), "dd=s:2;p:00000000000003db;o:syn~thetics__;t.dm:-4;t.usr:a~b");
+    /* And from W3C alone, as Datadog's own libraries write it; the flag is newer than s. */
+    list.count = list.text_used = 0;
+    add("traceparent", "00-640cfd8d00000000abcdefab12345678-00000000000003db-00");
+    add("tracestate", "dd=s:2;o:x;t.dm:-1,a=1");
+    hop();
+    assert_string_equal(value_of("x-datadog-sampling-priority"), "0");
+    assert_string_equal(value_of("x-datadog-origin"), "x");
+    assert_string_equal(value_of("tracestate"), "dd=s:2;o:x;t.dm:-1,a=1");
+}
+
+static void xray_lineage_survives_a_hop(void **state) {
+    (void)state;
+    assert_int_equal(sonde_propagators_set("xray"), 0);
+    add("X-Amzn-Trace-Id", "Self=1-2;Root=1-8a3c60f7-d188f8fa79d48a391a778fa6;Parent=53995c3f42cd8ad8;Sampled=1;"
+                           "Lineage=1:e65a2c4d:9");
+    hop();
+    const char *value = value_of("x-amzn-trace-id");
+    assert_non_null(strstr(value, "Root=1-8a3c60f7-d188f8fa79d48a391a778fa6;Parent="));
+    assert_non_null(strstr(value, ";Sampled=1;Lineage=1:e65a2c4d:9"));
+    assert_null(strstr(value, "53995c3f42cd8ad8"));
+}
+
+static void xray_lambda_reads_its_variable_first(void **state) {
+    (void)state;
+    add("x-amzn-trace-id", "Root=1-8a3c60f7-d188f8fa79d48a391a778fa6;Parent=53995c3f42cd8ad8;Sampled=0");
+    assert_int_equal(extract_as("xray-lambda", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.flags, 0);
+    setenv("_X_AMZN_TRACE_ID", "Root=1-00000001-000000000000000000000001;Parent=0000000000000001;Sampled=1", 1);
+    assert_int_equal(extract_as("xray-lambda", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.flags, SONDE_TRACE_FLAG_SAMPLED);
+    add("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
+    assert_int_equal(extract_as("tracecontext,xray-lambda", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.trace_id[0], 0x0a); /* one that is there already stays */
+    unsetenv("_X_AMZN_TRACE_ID");
+}
+
+static void jaeger_debug_id_asks_for_a_debug_trace(void **state) {
+    (void)state;
+    add("jaeger-debug-id", "look");
+    assert_int_equal(extract_as("jaeger", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_DECISION);
+    assert_int_equal(back.span.decision, SONDE_DECISION_DEBUG);
+    add("uber-trace-id", "4bf92f3577b34da6a3ce929d0e0e4736:00f067aa0ba902b7:0:0");
+    assert_int_equal(extract_as("jaeger", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.decision, SONDE_DECISION_NONE);
+}
+
+static void jaeger_baggage_is_capped(void **state) {
+    (void)state;
+    static struct sonde_http_header many[80];
+    static char more[80][16];
+    for (int i = 0; i < 80; i++) {
+        (void)snprintf(more[i], sizeof more[i], "Uberctx-K%d", i);
+        many[i] = (struct sonde_http_header){sonde_text(more[i]), sonde_text("v%20w")};
+    }
+    list = (struct sonde_http_headers){.headers = many, .count = 80};
+    assert_int_equal(extract_as("jaeger", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_BAGGAGE);
+    struct sonde_baggage_entry entry;
+    uint32_t at = 0, count = 0;
+    while (sonde_baggage_next(&back, &at, &entry))
+        count++;
+    assert_int_equal(count, SONDE_BAGGAGE_ENTRIES_MAX);
+    assert_true(sonde_baggage_find(&back, sonde_text("k7"), &entry)); /* lower case, as HTTP/2 has it */
+}
+
+/* ---- several formats ---- */
+
+static void same_ids_in_two_formats_keep_what_one_alone_can_say(void **state) {
+    (void)state;
+    add("traceparent", "00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-03");
+    add("tracestate", "a=1");
+    add("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-d");
+    for (int order = 0; order < 2; order++) {
+        assert_int_equal(extract_as(order ? "b3,tracecontext" : "tracecontext,b3", SONDE_ENTRY_TRUST, NULL),
+                         SONDE_EXTRACT_OK);
+        assert_int_equal(back.span.flags, 3);
+        assert_int_equal(back.tracestate_length, 3);
+        assert_int_equal(back.span.decision, SONDE_DECISION_DEBUG);
+    }
+    add("b3", "1"); /* ignored: the first b3 counts */
+    headers[2].value = sonde_text("90f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1");
+    assert_int_equal(extract_as("tracecontext,b3", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.trace_id[0], 0x90);
+    assert_int_equal(back.tracestate_length, 0); /* another context's */
+}
+
+static void reasons_tell_the_most_that_is_known(void **state) {
+    (void)state;
+    const char *all = "tracecontext,baggage,b3";
+    assert_int_equal(extract_as(all, SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_ABSENT);
+    add("baggage", "k=v,bad");
+    assert_int_equal(extract_as(all, SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_BAGGAGE_PART);
+    headers[0].value = sonde_text("k=v");
+    assert_int_equal(extract_as(all, SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_BAGGAGE);
+    add("traceparent", "junk");
+    assert_int_equal(extract_as(all, SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_VERSION);
+    add("b3", "0");
+    assert_int_equal(extract_as(all, SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_DECISION);
+    assert_int_equal(back.span.decision, SONDE_DECISION_DENY);
+    assert_int_equal(back.baggage_length, 3);
+    headers[1].value = sonde_text("00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-01");
+    assert_int_equal(extract_as(all, SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.flags, 1); /* a decision without ids does not touch a context with them */
+}
+
+static void entry_mode_says_what_a_peer_is_worth(void **state) {
+    (void)state;
+    struct sonde_context link;
+    add("traceparent", "00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-01");
+    add("tracestate", "a=1");
+    add("baggage", "k=v");
+    add("b3", "d");
+    assert_int_equal(extract_as("tracecontext,baggage", SONDE_ENTRY_TRUST, &link), SONDE_EXTRACT_OK);
+    assert_true(sonde_span_context_is_valid(&back.span));
+    assert_int_equal(back.baggage_length, 3);
+    assert_false(sonde_span_context_is_valid(&link.span));
+    assert_int_equal(extract_as("tracecontext,baggage", SONDE_ENTRY_LINK, &link), SONDE_EXTRACT_OK);
+    assert_false(sonde_span_context_is_valid(&back.span));
+    assert_int_equal(back.baggage_length + back.tracestate_length, 0);
+    assert_true(sonde_span_context_is_valid(&link.span));
+    assert_int_equal(link.tracestate_length, 3);
+    assert_int_equal(link.baggage_length, 0);
+    assert_int_equal(extract_as("b3", SONDE_ENTRY_LINK, &link), SONDE_EXTRACT_DECISION);
+    assert_int_equal(back.span.decision, SONDE_DECISION_NONE); /* no debug from outside */
+    assert_int_equal(extract_as(NULL, SONDE_ENTRY_IGNORE, &link), SONDE_EXTRACT_IGNORED);
+    assert_false(sonde_span_context_is_valid(&back.span));
+    assert_false(sonde_span_context_is_valid(&link.span));
+    assert_int_equal(sonde_extract_with(&carrier, NULL, &back), SONDE_EXTRACT_OK);
+}
+
+static void clear_takes_out_what_inject_puts_in(void **state) {
+    (void)state;
+    char all[256] = "tracecontext,baggage,b3,b3multi,jaeger,xray,gcloud,datadog,ottrace,grpc-trace-bin";
+    assert_int_equal(sonde_propagators_set(all), 0);
+    assert_int_equal(sonde_baggage_set(&context, sonde_text("k"), sonde_text("v"), sonde_text("")), 0);
+    assert_int_equal(sonde_baggage_set(&context, sonde_text("l"), sonde_text("v"), sonde_text("")), 0);
+    add("content-type", "text/plain");
+    assert_int_equal(sonde_inject(&context, &carrier), 0);
+    assert_true(list.count > 18);
+    sonde_propagation_clear(&carrier);
+    assert_int_equal(list.count, 1);
+}
+
+/* A carrier without each_of, and one with more values than are gathered, give the same. */
+static void carriers_that_are_asked_name_by_name_give_the_same(void **state) {
+    (void)state;
+    struct sonde_carrier_ops slow = *carrier.ops;
+    slow.each_of = NULL;
+    for (int round = 0; round < 2; round++) {
+        list.count = 0;
+        for (int i = 0; i < (round ? 40 : 1); i++)
+            add("tracestate", "");
+        add("Traceparent", "00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-01");
+        add("tracestate", "a=1");
+        add("tracestate", "b=2");
+        add("baggage", "k=v");
+        add("baggage", "l=w");
+        for (int i = 0; i < 2; i++) {
+            struct sonde_carrier asked = {i ? &slow : carrier.ops, carrier.self};
+            assert_int_equal(sonde_extract(&asked, &back), SONDE_EXTRACT_OK);
+            assert_int_equal(back.tracestate_length, 7);
+            assert_int_equal(back.baggage_length, 7);
+        }
+    }
+}
+
+int main(void) {
+#define CASE(name) cmocka_unit_test_setup(name, setup)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(propagators_come_from_the_environment),
+        CASE(propagators_are_set_by_name),
+        CASE(propagators_are_listed_in_order),
+        CASE(context_passes_from_every_format_to_every_other),
+        CASE(inject_leaves_the_carrier_alone_without_anything_to_say),
+        CASE(inject_without_room_leaves_nothing_that_reads_as_another_context),
+        CASE(b3_states_are_obeyed_and_debug_survives),
+        CASE(decisions_survive_plain_forwarding),
+        CASE(sampler_hears_a_decision_only_when_it_hears_parents),
+        CASE(datadog_origin_priority_and_tags_survive_a_hop),
+        CASE(xray_lineage_survives_a_hop),
+        CASE(xray_lambda_reads_its_variable_first),
+        CASE(jaeger_debug_id_asks_for_a_debug_trace),
+        CASE(jaeger_baggage_is_capped),
+        CASE(same_ids_in_two_formats_keep_what_one_alone_can_say),
+        CASE(reasons_tell_the_most_that_is_known),
+        CASE(entry_mode_says_what_a_peer_is_worth),
+        CASE(clear_takes_out_what_inject_puts_in),
+        CASE(carriers_that_are_asked_name_by_name_give_the_same),
+    };
+    setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
+    setenv("OTEL_PROPAGATORS", "b3, nonsense ,tracecontext,b3", 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
