@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an exporter is. Plain code: it reads its cursor, builds requests, gives them to the http client, and is run again
- * when something happened or its deadline came. All calls on the loop's thread; none may block.
+/* What an exporter is. Plain code: it reads its cursor, builds requests, gives them to the http client, and is run
+ * again when something happened or its deadline came. All calls on the loop's thread; none may block.
  *
  *   create -> run, run, ... -> stop -> run until idle or out of time -> destroy
  *
@@ -16,18 +16,20 @@
 
 /** Why an exporter dropped records; names are label values of sonde_agent_exporter_dropped_records_total. */
 enum sonde_export_drop {
-    SONDE_EXPORT_DROP_REJECTED = 0,  /* the backend's answer is final (400, 413 on one record, ...) */
-    SONDE_EXPORT_DROP_TOO_BIG,       /* one record alone is over the request limit */
-    SONDE_EXPORT_DROP_QUEUE_FULL,    /* the queue's policy */
-    SONDE_EXPORT_DROP_SHUTDOWN,      /* memory queue at the end of the drain */
+    SONDE_EXPORT_DROP_REJECTED = 0, /* the backend's answer is final (400, 413 on one record, ...) */
+    SONDE_EXPORT_DROP_TOO_BIG,      /* one record alone is over the request limit */
+    SONDE_EXPORT_DROP_QUEUE_FULL,   /* the queue's policy */
+    SONDE_EXPORT_DROP_SHUTDOWN,     /* memory queue at the end of the drain */
     SONDE_EXPORT_DROP_COUNT,
 };
 
 /** Where outcomes go (agent/ledger/ implements it). Every item that left the cursor is accounted exactly once. */
 struct sonde_export_account {
-    void (*in_flight)(void *self, enum sonde_signal signal, int64_t change); /* items taken into, or put back from, requests */
+    void (*in_flight)(void *self, enum sonde_signal signal,
+                      int64_t change); /* items taken into, or put back from, requests */
     void (*delivered)(void *self, enum sonde_signal signal, uint64_t items);
-    void (*refused)(void *self, enum sonde_signal signal, uint64_t items); /* partial success: rejected by the backend */
+    void (*refused)(void *self, enum sonde_signal signal,
+                    uint64_t items); /* partial success: rejected by the backend */
     void (*dropped)(void *self, enum sonde_signal signal, enum sonde_export_drop reason, uint64_t items);
     void *self;
 };
@@ -62,7 +64,7 @@ struct sonde_exporter_status {
     uint64_t bytes_sent, bytes_uncompressed;
     uint32_t requests_in_flight;
     uint64_t pause_until_ns; /* monotonic: nothing is tried before, as the backend asked or by back-off; 0 = no pause */
-    bool failing; /* the last attempt failed, or the backend refuses everything */
+    bool failing;            /* the last attempt failed, or the backend refuses everything */
     char endpoint[256];
 };
 
@@ -74,8 +76,8 @@ struct sonde_exporter_ops {
     /** Optional: those of .signals that this configuration takes, for its cursor's mask; 0 = the configuration is bad
      *  (create will say why). NULL = all of .signals. */
     uint32_t (*signals_of)(const void *config);
-    /** Mandatory. config is kept until destroy. Checks what rows cannot (an URL, say): on SONDE_EINVALID error_text holds a
-     *  sentence naming the key and what is accepted. */
+    /** Mandatory. config is kept until destroy. Checks what rows cannot (an URL, say): on SONDE_EINVALID error_text
+     * holds a sentence naming the key and what is accepted. */
     int (*create)(const void *config, const struct sonde_exporter_env *env, void **ret_self, char *error_text,
                   size_t error_text_size);
     /** Mandatory. Does what can be done now; returns the monotonic time at which to run again at the latest
@@ -87,7 +89,8 @@ struct sonde_exporter_ops {
     bool (*idle)(void *self);
     void (*status)(void *self, struct sonde_exporter_status *ret_status); /* mandatory */
     /** Mandatory; NULL is fine. Cancels exchanges. What has no final answer is taken out of in_flight and stays in the
-     *  log, unreleased. A pool job may still be under way: its `done` must be called before the loop and the allocator go. */
+     *  log, unreleased. A pool job may still be under way: its `done` must be called before the loop and the allocator
+     * go. */
     void (*destroy)(void *self);
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How exporters and collectors reach the network: one HTTP exchange at a time, asynchronous, on the loop.
- * agent/net/ implements it on libcurl's multi interface; tests/lib/ has one that is scripted. No redirects are followed,
- * `Expect:` is empty, answers over response_size_max fail with SONDE_ETOOBIG, a connection that timed out is not used again. */
+ * agent/net/ implements it on libcurl's multi interface; tests/lib/ has one that is scripted. No redirects are
+ * followed, `Expect:` is empty, answers over response_size_max fail with SONDE_ETOOBIG, a connection that timed out is
+ * not used again. */
 #ifndef SONDE_EXPORTERS_HTTP_H
 #define SONDE_EXPORTERS_HTTP_H
 

@@ -39,9 +39,10 @@ struct sonde_option {
     const char *default_text;  /* NULL = the key must be given; "" = empty */
     const char *const *values; /* ENUM: names, NULL-terminated */
     bool reloadable;
-    bool secret;               /* printed as ***; only ${env:} or ${file:} or a literal, never logged */
-    const char *sentence;      /* what it does, one sentence with the unit */
+    bool secret;          /* printed as ***; only ${env:} or ${file:} or a literal, never logged */
+    const char *sentence; /* what it does, one sentence with the unit */
 };
-#define SONDE_OPTION_END { .key = NULL }
+#define SONDE_OPTION_END                                                                                               \
+    { .key = NULL }
 
 #endif

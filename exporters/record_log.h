@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log, as exporters see it: records in order of sequence, read by a cursor of one's own.
  * A record is a run of OTLP items of one signal, one resource and one scope, already framed for the wire: the bytes are
- * the repeated field 2 (spans, log_records, metrics) of a ScopeSpans / ScopeLogs / ScopeMetrics message, so a request is
- * made by putting headers in front and records one behind the other. Nothing is parsed to be sent.
- * agent/queue/ implements it, in memory now and on disk later; single-threaded, on the loop. */
+ * the repeated field 2 (spans, log_records, metrics) of a ScopeSpans / ScopeLogs / ScopeMetrics message, so a request
+ * is made by putting headers in front and records one behind the other. Nothing is parsed to be sent. agent/queue/
+ * implements it, in memory now and on disk later; single-threaded, on the loop. */
 #ifndef SONDE_EXPORTERS_RECORD_LOG_H
 #define SONDE_EXPORTERS_RECORD_LOG_H
 

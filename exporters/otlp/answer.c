@@ -98,8 +98,7 @@ static void read_error(const struct sonde_http_response *response, char *text, s
                        struct sonde__outcome *outcome) {
     const char *why =
         response->error_text && *response->error_text ? response->error_text : sonde_strerror(response->error);
-    (void)snprintf(text, text_size, "%s",
-                   response->error == SONDE_ETOOBIG ? "the answer is too large" : "no answer");
+    (void)snprintf(text, text_size, "%s", response->error == SONDE_ETOOBIG ? "the answer is too large" : "no answer");
     if (response->error != SONDE_ETOOBIG)
         append_words(text, text_size, (const uint8_t *)why, strlen(why));
     outcome->answer = response->error == SONDE_ETOOBIG ? SONDE__ANSWER_FINAL : SONDE__ANSWER_RETRY;
