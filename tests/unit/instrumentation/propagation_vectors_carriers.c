@@ -12,7 +12,7 @@
 #include <sonde/carrier/mqtt.h>
 #include <sonde/carrier/nats.h>
 #include <sonde/carrier/pubsub.h>
-#ifdef SONDE_HAVE_RABBITMQ
+#ifdef SONDE_HAVE_LIBRABBITMQ
 #include <sonde/carrier/rabbitmq.h>
 #endif
 #include <sonde/carrier/servicebus.h>
@@ -97,7 +97,7 @@ static void run_kafka(const struct row *row) {
     extract(row, sonde_kafka_carrier(&list));
 }
 
-#ifdef SONDE_HAVE_RABBITMQ
+#ifdef SONDE_HAVE_LIBRABBITMQ
 /** Values are "(type)text". */
 static void run_amqp091(const struct row *row) {
     amqp_table_entry_t entries[PAIRS_MAX];
@@ -383,7 +383,7 @@ static void run_sql_extract(const struct row *row) {
 }
 
 const struct format carrier_formats[] = {
-#ifdef SONDE_HAVE_RABBITMQ
+#ifdef SONDE_HAVE_LIBRABBITMQ
     {"amqp091", run_amqp091},
 #endif
     {"amqp10", run_amqp10},
