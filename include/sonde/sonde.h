@@ -8,6 +8,10 @@
 #include <sonde/baggage.h>
 #include <sonde/carrier.h>
 #include <sonde/context.h>
+#include <sonde/conventions/graphql.h>
+#include <sonde/conventions/http.h>
+#include <sonde/conventions/messaging.h>
+#include <sonde/conventions/rpc.h>
 #include <sonde/err.h>
 #include <sonde/key.h>
 #include <sonde/limits.h>

@@ -40,7 +40,7 @@ void sonde__context_keep_baggage(struct sonde__thread *thread, struct sonde__sta
     uint32_t at = top->baggage_at;
     if (size > SONDE_BAGGAGE_SIZE_MAX)
         size = 0;
-    if (size != top->baggage_length || memcmp(thread->baggages + at, text, size) != 0) {
+    if (size != top->baggage_length || (size && memcmp(thread->baggages + at, text, size) != 0)) {
         at += top->baggage_length;
         if (size > SONDE__BAGGAGES_SIZE - at) {
             count_dropped();

@@ -35,11 +35,33 @@ static bool says_something(const struct sonde_link *link) {
            (link->attributes && link->attribute_count);
 }
 
+/* Ids and flags only, as most links are: all at fixed positions. False: there is more to it, or no room in a row. */
+#define PLAIN_SIZE 35u
+static inline bool add_plain(struct sonde__slot *slot, const struct sonde_link *link) {
+    const struct sonde_context *context = &link->context;
+    uint8_t *to;
+    if (context->tracestate_length || (link->attributes && link->attribute_count) ||
+        !(to = sonde__slot_room(slot, PLAIN_SIZE)))
+        return false;
+    sonde__store32(to, SONDE__TAG_LINK | (PLAIN_SIZE - 2) << 8 | (LINK_TRACE_ID << 3 | 2) << 16 | 16u << 24);
+    memcpy(to + 4, context->span.trace_id, 16);
+    sonde__store16(to + 20, (LINK_SPAN_ID << 3 | 2) | 8u << 8);
+    memcpy(to + 22, context->span.span_id, 8);
+    to[30] = LINK_FLAGS << 3 | 5;
+    sonde__store32(to + 31, context->span.flags | SONDE__SPAN_HAS_IS_REMOTE |
+                                (context->span.is_remote ? SONDE__SPAN_IS_REMOTE : 0));
+    sonde__slot_publish(slot, sonde__slot_length(slot) + PLAIN_SIZE);
+    slot->links++;
+    return true;
+}
+
 void sonde__slot_add_link(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde_link *link) {
     struct sonde__writer writer;
     if (!says_something(link))
         return;
     if (slot->links < sonde__settings.span_link_count_limit) {
+        if (add_plain(slot, link))
+            return;
         sonde__writer_init(&writer, thread->scratch, SONDE_SPAN_SIZE_MAX);
         encode(&writer, link);
         if (!writer.full && sonde__slot_append(slot, writer.start, (uint32_t)sonde__writer_size(&writer))) {

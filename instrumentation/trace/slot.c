@@ -68,6 +68,15 @@ bool sonde__slot_append(struct sonde__slot *slot, const void *bytes, uint32_t si
     return true;
 }
 
+uint8_t *sonde__slot_room(const struct sonde__slot *slot, uint32_t size) {
+    uint32_t at = sonde__slot_length(slot), room;
+    if (at + size > SONDE_SPAN_SIZE_MAX ||
+        (at >= SONDE__SLOT_BODY && !slot->extents[(at - SONDE__SLOT_BODY) / SONDE__EXTENT_SIZE]))
+        return NULL;
+    uint8_t *to = segment(slot, at, &room);
+    return room >= size ? to : NULL;
+}
+
 void sonde__slot_read(const struct sonde__slot *slot, uint32_t at, void *to, uint32_t size) {
     uint8_t *out = to;
     while (size) {

@@ -176,6 +176,9 @@ static inline bool sonde__edit_try(struct sonde__edit *edit, const struct sonde_
 
 /** Appends a whole field. False: it does not fit (limit reached, no extents left), nothing changed. */
 bool sonde__slot_append(struct sonde__slot *slot, const void *bytes, uint32_t size);
+/** Where the next `size` bytes may be written, to be published then; NULL when they would not lie in a row or have no
+ *  place yet: sonde__slot_append() then. */
+uint8_t *sonde__slot_room(const struct sonde__slot *slot, uint32_t size);
 /** Takes `size` bytes at `at` out; what is behind moves down. */
 void sonde__slot_remove(struct sonde__slot *slot, uint32_t at, uint32_t size);
 /** Copies bytes out of the stream, which must have them. */

@@ -244,6 +244,47 @@ static void metrics(int i) {
     sonde_instrument_add(counter, 1, &attribute, 1);
 }
 
+static void conventions(int i) {
+    static const struct sonde_carrier_ops ops = {
+        .get = header_get, .each = header_each, .set = header_set, .remove = header_remove};
+    static struct headers headers;
+    struct sonde_carrier carrier = {&ops, &headers};
+    struct sonde_message messages[2] = {{carrier, {"id", 2}}, {carrier, {"id", 2}}};
+    struct sonde_http_client client;
+    struct sonde_http_server server;
+    struct sonde_rpc call;
+    struct sonde_messaging send, process;
+    sonde_http_client_init(&client);
+    client.method = sonde_text("GET");
+    client.url = sonde_text("https://u:p@host/?sig=secret");
+    sonde_http_client_start(&client, &carrier);
+    client.status_code = 200 + (i & 3);
+    sonde_http_server_init(&server);
+    server.method = client.method;
+    server.route = sonde_text("/users/{id}");
+    sonde_http_server_start(&server, &carrier);
+    server.status_code = client.status_code;
+    sonde_http_server_end(&server);
+    sonde_http_client_end(&client);
+    sonde_rpc_init(&call);
+    call.method = sonde_text("a/b");
+    sonde_rpc_client_start(&call, &carrier);
+    sonde_rpc_client_end(&call);
+    headers.size[0] = headers.size[1] = 0; /* a message without a context */
+    sonde_messaging_init(&send, SONDE_MESSAGING_SEND);
+    send.system = sonde_text("kafka");
+    send.destination = sonde_text("orders");
+    send.messages = messages;
+    send.message_count = 1;
+    sonde_messaging_start(&send);
+    sonde_messaging_end(&send);
+    sonde_messaging_init(&process, SONDE_MESSAGING_PROCESS);
+    process.messages = messages;
+    process.message_count = 2;
+    sonde_messaging_start(&process);
+    sonde_messaging_end(&process);
+}
+
 static const struct row {
     const char *name;
     void (*call)(int i);
@@ -255,6 +296,7 @@ static const struct row {
     {"log_record", log_record},
     {"inject_and_extract", inject_and_extract},
     {"metrics", metrics},
+    {"conventions", conventions},
 };
 
 /* ---- running them ---- */
