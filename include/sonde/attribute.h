@@ -48,7 +48,6 @@ struct sonde_attribute {
 
 static inline struct sonde_attribute sonde_attribute_string_n(struct sonde_key key, const char *value, size_t size) {
     struct sonde_attribute a;
-    memset(&a, 0, sizeof a);
     a.key = key;
     a.type = SONDE_VALUE_STRING;
     a.size = size;
@@ -60,25 +59,25 @@ static inline struct sonde_attribute sonde_attribute_string(struct sonde_key key
 }
 static inline struct sonde_attribute sonde_attribute_int64(struct sonde_key key, int64_t value) {
     struct sonde_attribute a;
-    memset(&a, 0, sizeof a);
     a.key = key;
     a.type = SONDE_VALUE_INT64;
+    a.size = 0;
     a.value.int64 = value;
     return a;
 }
 static inline struct sonde_attribute sonde_attribute_double(struct sonde_key key, double value) {
     struct sonde_attribute a;
-    memset(&a, 0, sizeof a);
     a.key = key;
     a.type = SONDE_VALUE_DOUBLE;
+    a.size = 0;
     a.value.float64 = value;
     return a;
 }
 static inline struct sonde_attribute sonde_attribute_bool(struct sonde_key key, bool value) {
     struct sonde_attribute a;
-    memset(&a, 0, sizeof a);
     a.key = key;
     a.type = SONDE_VALUE_BOOL;
+    a.size = 0;
     a.value.boolean = value;
     return a;
 }
