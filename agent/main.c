@@ -119,5 +119,6 @@ int main(int argc, char **argv) {
         return EXIT_CONFIG;
     }
     settle_process();
+    sonde_heap_settle();
     return run(path, socket);
 }

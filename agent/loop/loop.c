@@ -85,6 +85,13 @@ static void *real_resize(void *self, void *old, size_t size) {
 
 const struct sonde_alloc sonde_heap = {.resize = real_resize};
 
+void sonde_heap_settle(void) {
+#ifdef __GLIBC__
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20); /* a request and its compressed form are smaller */
+    (void)mallopt(M_TRIM_THRESHOLD, 8 << 20); /* a spike of the queue still goes at once; the rest when all is quiet */
+#endif
+}
+
 void sonde_heap_trim(void) {
 #ifdef __GLIBC__
     (void)malloc_trim(0);

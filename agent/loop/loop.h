@@ -24,6 +24,8 @@ const struct sonde_seams *sonde_loop_seams(struct sonde_loop *loop);
 /** The heap without a loop, for commands. */
 extern const struct sonde_alloc sonde_heap;
 /** Times the loop came back from waiting, since its creation. */
+/** Once, at the start: buffers of requests are kept for the next ones, not mapped and given back each time. */
+void sonde_heap_settle(void);
 /** Gives what the real heap has free back to the system; costs about 0.1 ms and the page faults of the next burst. */
 void sonde_heap_trim(void);
 

@@ -26,6 +26,9 @@
 /* Idle connections kept, over all hosts. */
 #define CONNECTIONS_KEPT     16L
 #define CONNECT_TIMEOUT_MS   5000L
+/* What libcurl sends in one go. */
+#define UPLOAD_SIZE_DEFAULT  65536u
+#define UPLOAD_SIZE_LARGE    524288L
 /* A changed address is seen within this. */
 #define DNS_CACHE_S          30L
 /* What was sent and not acknowledged for this long: the connection is dead (half-open TCP). */
@@ -350,6 +353,8 @@ static CURLcode set_request(struct exchange *exchange, const struct sonde_http_r
         (void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
         (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, (const char *)request->body);
         (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
+        if (request->body_size > UPLOAD_SIZE_DEFAULT) /* one turn of the loop per buffer */
+            (void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_SIZE_LARGE);
     }
     CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request->url);
     if (!code && sonde__url_is_loopback(request->url)) /* http_proxy and the like are for what is elsewhere */

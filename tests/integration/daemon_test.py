@@ -95,6 +95,8 @@ def starts_and_stops_without_exporters(directory):
         limits = pathlib.Path(f"/proc/{agent.process.pid}/limits").read_text(encoding="utf-8")
         soft, hard = re.search(r"Max open files\s+(\d+)\s+(\d+)", limits).groups()
         assert soft == hard
+        ignored = pathlib.Path(f"/proc/{agent.process.pid}/status").read_text(encoding="utf-8")
+        assert int(re.search(r"SigIgn:\s*(\w+)", ignored).group(1), 16) & 1 << signal.SIGPIPE - 1  # hiredis needs it
         assert "no exporter is configured" in agent.log()
         assert agent.end(signal.SIGTERM) == 0
         assert not (agent.dir / "agent.sock").exists()
