@@ -15,7 +15,7 @@ static uint64_t hash_bytes(uint64_t state, struct sonde_bytes bytes) {
     return (state ^ bytes.size) * 0xBF58476D1CE4E5B9u;
 }
 
-const struct sonde__intern_entry *sonde__intern_get(const struct sonde__intern *intern, uint32_t id) {
+struct sonde__intern_entry *sonde__intern_get(const struct sonde__intern *intern, uint32_t id) {
     if (id == 0 || id > intern->count || !intern->entries[id - 1].bytes)
         return NULL;
     return &intern->entries[id - 1];

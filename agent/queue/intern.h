@@ -12,6 +12,7 @@ struct sonde__intern_entry {
     uint32_t next;  /* id of the next entry of this hash bucket, or of the free list; 0 = end */
     uint32_t owner; /* part of the identity: the user of a resource */
     uint32_t first_size, second_size;
+    uint64_t held;  /* for whoever keeps accounts by id: 0 for a new entry */
     uint8_t *bytes; /* first, then second; NULL when free */
 };
 
@@ -32,7 +33,7 @@ int sonde__intern_ref(struct sonde__intern *intern, struct sonde_bytes first, st
 bool sonde__intern_ref_id(struct sonde__intern *intern, uint32_t id);
 void sonde__intern_unref(struct sonde__intern *intern, uint32_t id); /* an unknown id is ignored */
 /** The entry of an id that has a reference; NULL otherwise. */
-const struct sonde__intern_entry *sonde__intern_get(const struct sonde__intern *intern, uint32_t id);
+struct sonde__intern_entry *sonde__intern_get(const struct sonde__intern *intern, uint32_t id);
 void sonde__intern_deinit(struct sonde__intern *intern);
 
 #endif

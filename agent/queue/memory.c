@@ -15,6 +15,7 @@
 
 #define CURSORS_MAX          32u
 #define DEQUE_CAPACITY_FIRST 64u
+#define SHARE_MIN            (256u << 10) /* what anybody may hold, however many share */
 
 struct record {
     uint64_t sequence;
@@ -84,6 +85,7 @@ int sonde_queue_create(const struct sonde_queue_options *options, const struct s
 
 static void drop_first(struct sonde_queue *queue, struct deque *deque) {
     struct record *record = deque_at(deque, deque->first++);
+    sonde__intern_get(&queue->resources, record->resource_id)->held -= sizeof *record + record->size;
     sonde__intern_unref(&queue->resources, record->resource_id);
     sonde__intern_unref(&queue->scopes, record->scope_id);
     queue->size -= sizeof *record + record->size;
@@ -155,6 +157,7 @@ static int make_record(struct sonde_queue *queue, uint32_t resource_id, uint32_t
     if (data.size)
         memcpy(record->data, data.data, data.size);
     (void)sonde__intern_ref_id(&queue->resources, resource_id);
+    sonde__intern_get(&queue->resources, resource_id)->held += sizeof *record + record->size;
     (void)sonde__intern_ref_id(&queue->scopes, scope_id);
     *ret_record = record;
     return 0;
@@ -187,6 +190,15 @@ int sonde_queue_append(struct sonde_queue *queue, enum sonde_signal signal, uint
     if (queue->options.appended)
         queue->options.appended(queue->options.user, signal);
     return 0;
+}
+
+bool sonde_queue_has_share(const struct sonde_queue *queue, uint32_t resource_id, uint32_t sharers) {
+    uint64_t shared = queue->options.size_max / 4 * 3;
+    if (queue->size < shared || sharers <= 1)
+        return true;
+    const struct sonde__intern_entry *resource = sonde__intern_get(&queue->resources, resource_id);
+    uint64_t share = shared / sharers > SHARE_MIN ? shared / sharers : SHARE_MIN;
+    return !resource || resource->held < share;
 }
 
 int sonde_queue_cursor_create(struct sonde_queue *queue, uint32_t signals, uint32_t *ret_cursor) {

@@ -41,6 +41,10 @@ void sonde_queue_scope_unref(struct sonde_queue *queue, uint32_t id);
 int sonde_queue_append(struct sonde_queue *queue, enum sonde_signal signal, uint32_t resource_id, uint32_t scope_id,
                        uint32_t count, struct sonde_bytes data, uint64_t *ret_sequence);
 
+/** False when a resource holds more than its part and the queue is over three quarters full: `sharers` of them share
+ *  these. Its owner waits, so that one that writes without end does not take the others' room. Alone it has all. */
+bool sonde_queue_has_share(const struct sonde_queue *queue, uint32_t resource_id, uint32_t sharers);
+
 /** A cursor for an exporter that takes the signals in the mask (others are passed over without being seen).
  *  It starts at the end. Returns 0, SONDE_EFULL (32 cursors). */
 int sonde_queue_cursor_create(struct sonde_queue *queue, uint32_t signals, uint32_t *ret_cursor);

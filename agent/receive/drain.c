@@ -159,10 +159,19 @@ static bool chunk_buffer(struct sonde__services *services) {
     return services->chunk != NULL;
 }
 
+static bool has_share(struct sonde__peer *peer) {
+    const struct sonde__services *services = peer->services;
+    peer->held_back = peer->state == SONDE__PEER_ALIVE &&
+                      !sonde_queue_has_share(services->env.queue, peer->resource_id, services->peer_count);
+    return !peer->held_back;
+}
+
 /* One chunk of one ring. Returns the bytes that were read. */
 static size_t ring_drain(struct sonde__peer *peer, struct sonde__ring *ring) {
     struct sonde__services *services = peer->services;
     if (services->batch.size + SONDE__INTAKE_ROOM_SIZE > SONDE__INTAKE_SIZE && sonde__intake_flush(services) != 0)
+        return 0;
+    if (!has_share(peer))
         return 0;
     uint8_t *room = sonde__intake_room(&services->batch, SONDE__INTAKE_ROOM_SIZE);
     if (!room)
@@ -248,7 +257,40 @@ void sonde__peer_drain_all(struct sonde__peer *peer) {
     /* A ring's bytes at most are ahead, a chunk a round (less what a cut record leaves): the bound is generous. */
     for (unsigned round = 0; round < 4096 && !peer->services->blocked && !peer->violated; round++) {
         (void)sonde__peer_drain(peer);
-        if (sonde__peer_reached(peer))
+        if (peer->held_back || sonde__peer_reached(peer))
             break;
+    }
+}
+
+/* The records of one ring, up to *budget bytes; bodies are not looked at. */
+static void ring_count_left(struct sonde__peer *peer, struct sonde__ring *ring, size_t *budget) {
+    struct sonde__services *services = peer->services;
+    struct sonde__ring_chunk chunk = {0};
+    do {
+        uint8_t *room = sonde__intake_room(&services->batch, SONDE__INTAKE_ROOM_SIZE);
+        if (!room || sonde__ring_fetch(&ring->reader, room, SONDE__INTAKE_ROOM_SIZE, &chunk) != 0)
+            return;
+        struct sonde__ring_record record;
+        for (;;) {
+            enum sonde__ring_step step = sonde__ring_next(&chunk, &record);
+            if (step == SONDE__RING_LOST)
+                return;
+            if (step == SONDE__RING_END)
+                break;
+            sonde_ledger_dropped(services->env.ledger, signal_of(record.kind), SONDE_INTAKE_EVICTED, 1);
+        }
+        sonde__ring_advance(&ring->reader, &chunk);
+        *budget -= chunk.size < *budget ? chunk.size : *budget;
+    } while (chunk.size > 0 && *budget > 0);
+}
+
+void sonde__peer_count_left(struct sonde__peer *peer) {
+    size_t budget = TURN_SIZE_MAX;
+    for (uint32_t i = 0; i < SONDE__THREAD_MEMORIES_MAX; i++) {
+        struct sonde__peer_memory *memory = peer->threads[i];
+        for (uint32_t r = 0; memory && r < SONDE__REGIONS_PER_MEMORY && budget > 0; r++) {
+            if (memory->rings[r].in_use)
+                ring_count_left(peer, &memory->rings[r], &budget);
+        }
     }
 }

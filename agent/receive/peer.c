@@ -165,6 +165,8 @@ void sonde__peer_evict(struct sonde__peer *peer) {
     *evicted = (struct sonde__evicted){
         .pid = peer->pid, .uid = peer->uid, .until_ns = sonde__services_now(services) + EVICTED_NS};
     memcpy(evicted->process_id, peer->process_id, sizeof evicted->process_id);
+    services->env.ledger->evictions++;
+    sonde__peer_count_left(peer);
     if (peer->connection) {
         struct sonde__memory_message message = {.message = {SONDE__EVICTED, SONDE__PROTOCOL_VERSION, sizeof message},
                                                 .reason = SONDE__REFUSED_VIOLATION};

@@ -127,7 +127,7 @@ static bool peer_turn(struct sonde__peer *peer) {
         sonde__peer_evict(peer);
         return false;
     }
-    return more || peer->flush_count > 0;
+    return !peer->held_back && (more || peer->flush_count > 0);
 }
 
 static uint64_t records_taken(const struct sonde__services *services) {
@@ -256,9 +256,12 @@ static int create(const void *config, const struct sonde_receiver_env *env, void
 static void released(void *self, uint64_t sequence) {
     struct sonde__services *services = self;
     (void)sequence;
-    for (struct sonde__peer *peer = services->peers; peer; peer = peer->next)
+    bool waits = services->blocked;
+    for (struct sonde__peer *peer = services->peers; peer; peer = peer->next) {
         sonde__peer_release(peer);
-    if (services->blocked)
+        waits |= peer->held_back;
+    }
+    if (waits)
         sonde__services_wake(services, 0);
 }
 

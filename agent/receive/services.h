@@ -85,6 +85,7 @@ struct sonde__peer {
     bool unfinished; /* ended by exec: no crash */
     bool had_agent;  /* some ring was read before us */
     bool violated;   /* to be evicted at the end of the turn */
+    bool held_back;  /* holds its part of a nearly full queue: what it writes stays in its rings */
     uint64_t dead_unix_ns, dead_monotonic_ns;
     struct sonde__exit how;
     bool how_known;
@@ -211,6 +212,8 @@ void sonde__peer_take(struct sonde__peer *peer, enum sonde__record_kind kind, ui
                       uint32_t size);
 /** Moves tails up to what the queue released. */
 void sonde__peer_release(struct sonde__peer *peer);
+/** Counts what a peer that is thrown out leaves in its rings, as far as it can be told from records. */
+void sonde__peer_count_left(struct sonde__peer *peer);
 /** Drops the marks of a ring whose position was lost. */
 void sonde__ring_unmark(struct sonde__ring *ring);
 

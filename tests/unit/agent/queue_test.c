@@ -172,6 +172,30 @@ static void append_refuses_when_full_and_takes_again_after_release(void **state)
     close_world(&world);
 }
 
+static void resource_over_its_share_waits_in_a_nearly_full_queue(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 4u << 20);
+    uint32_t cursor, other;
+    assert_int_equal(sonde_queue_cursor_create(world.queue, TRACES, &cursor), 0);
+    assert_int_equal(sonde_queue_resource(world.queue, text("other"), 1000, &other), 0);
+    static const uint8_t block[1u << 20];
+    struct sonde_bytes data = {block, sizeof block};
+    uint64_t sequence = 0;
+    for (int i = 0; i < 3; i++) {
+        assert_true(sonde_queue_has_share(world.queue, world.resource, 2));
+        assert_int_equal(
+            sonde_queue_append(world.queue, SONDE_SIGNAL_TRACES, world.resource, world.scope, 1, data, &sequence), 0);
+    }
+    assert_false(sonde_queue_has_share(world.queue, world.resource, 2));
+    assert_true(sonde_queue_has_share(world.queue, world.resource, 1)); /* nobody to share with */
+    assert_true(sonde_queue_has_share(world.queue, other, 2));
+    struct sonde_record_log log = sonde_queue_log(world.queue);
+    log.release(log.self, cursor, 1);
+    assert_true(sonde_queue_has_share(world.queue, world.resource, 2));
+    close_world(&world);
+}
+
 static void append_refuses_what_is_too_big_or_names_nothing(void **state) {
     (void)state;
     struct world world;
@@ -348,6 +372,7 @@ int main(void) {
         cmocka_unit_test(record_is_held_until_every_cursor_released_it),
         cmocka_unit_test(record_is_let_go_at_once_when_no_cursor_takes_it),
         cmocka_unit_test(append_refuses_when_full_and_takes_again_after_release),
+        cmocka_unit_test(resource_over_its_share_waits_in_a_nearly_full_queue),
         cmocka_unit_test(append_refuses_what_is_too_big_or_names_nothing),
         cmocka_unit_test(resource_is_kept_once_and_goes_with_its_last_record),
         cmocka_unit_test(many_resources_are_found_again),

@@ -407,14 +407,20 @@ static void services_refuse_memory_over_the_quota(void **state) {
 
 static void services_evict_after_three_violations(void **state) {
     struct fixture *f = *state;
+    uint8_t body[256];
     peer_fake_attach(&f->peer, 0);
-    hand_over(f);
+    peer_fake_attach(&f->peer, 1);
     for (int i = 0; i < 3; i++)
         assert_true(peer_fake_commit(&f->peer, 0, SONDE__RECORD_SPAN, 0, "garbage!", 8));
+    for (int i = 0; i < 2; i++) /* in the next ring, which is not read any more */
+        assert_true(peer_fake_commit(&f->peer, 1, SONDE__RECORD_SPAN, 0, body, peer_fake_span(body, 0)));
+    hand_over(f);
     assert_int_equal(message_next(f), SONDE__EVICTED);
     assert_int_equal(message_next(f), -1);
     assert_int_equal(rig_peer_count(&f->rig), 0);
     assert_int_equal(f->rig.ledger->intake[0].dropped[SONDE_INTAKE_INVALID], 3);
+    assert_int_equal(f->rig.ledger->intake[0].dropped[SONDE_INTAKE_EVICTED], 2);
+    assert_int_equal(f->rig.ledger->evictions, 1);
     assert_true(peer_fake_connect(&f->peer, f->rig.path, "shop")); /* back at once: not for a minute */
     assert_int_equal(message_next(f), SONDE__EVICTED);
 }
