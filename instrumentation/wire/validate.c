@@ -3,59 +3,15 @@
  * of a span, and attributes whose lengths are one byte each. Everything else goes field by field. */
 #include "instrumentation/wire/validate.h"
 #include "instrumentation/ring/layout.h"
+#include "instrumentation/wire/ascii.h"
 #include "instrumentation/wire/read.h"
 #include "instrumentation/wire/writer.h"
-#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
-#include <emmintrin.h>
-#endif
 
 /* Field seen, for what must be there or must not be twice. */
 enum { SEEN_TRACE_ID = 1, SEEN_SPAN_ID = 2, SEEN_IDS = 3 };
 
-#define HIGH_BITS 0x8080808080808080u
-
-/* ASCII is told by the top bits of overlapping blocks: up to 64 bytes without a loop, whose end would be mispredicted.
- * Reads nothing outside of the text. */
-#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
-static inline __m128i load16(const uint8_t *p) {
-    return _mm_loadu_si128((const __m128i *)(const void *)p);
-}
-static inline bool is_ascii_16_up(const uint8_t *text, size_t size) {
-    __m128i seen = _mm_or_si128(load16(text), load16(text + size - 16));
-    if (size > 32) {
-        seen = _mm_or_si128(seen, _mm_or_si128(load16(text + 16), load16(text + size - 32)));
-        for (size_t i = 32; i + 32 < size; i += 16)
-            seen = _mm_or_si128(seen, load16(text + i));
-    }
-    return _mm_movemask_epi8(seen) == 0;
-}
-#else
-static inline bool is_ascii_16_up(const uint8_t *text, size_t size) {
-    uint64_t seen = sonde__load64(text) | sonde__load64(text + 8);
-    seen |= sonde__load64(text + size - 16) | sonde__load64(text + size - 8);
-    for (size_t i = 16; i + 16 < size; i += 8)
-        seen |= sonde__load64(text + i);
-    return (seen & HIGH_BITS) == 0;
-}
-#endif
-static inline bool is_ascii_8_up(const uint8_t *text, size_t size) {
-    return size >= 16 ? is_ascii_16_up(text, size)
-                      : ((sonde__load64(text) | sonde__load64(text + size - 8)) & HIGH_BITS) == 0;
-}
-
-static inline bool is_ascii(const uint8_t *text, size_t size) {
-    if (size >= 8)
-        return is_ascii_8_up(text, size);
-    if (size >= 4)
-        return ((sonde__load32(text) | sonde__load32(text + size - 4)) & (uint32_t)HIGH_BITS) == 0;
-    uint8_t seen = 0;
-    for (size_t i = 0; i < size; i++)
-        seen |= text[i];
-    return seen < 0x80;
-}
-
 static inline bool text_is_valid(const uint8_t *text, size_t size) {
-    return __builtin_expect(is_ascii(text, size), 1) || sonde__utf8_is_valid(text, size);
+    return __builtin_expect(sonde__is_ascii(text, size), 1) || sonde__utf8_is_valid(text, size);
 }
 
 static inline bool trace_id_is_valid(const uint8_t *id) {
@@ -179,8 +135,8 @@ static bool pair_is_valid_slow(const uint8_t *p, const uint8_t *end, unsigned de
 
 /* The varint that fills the last size bytes before end, 1 to 8; reads the 8 bytes before end. */
 static inline bool varint_fills(const uint8_t *end, size_t size) {
-    uint64_t more = (sonde__load64(end - 8) >> (64 - 8 * size)) & HIGH_BITS;
-    return more == (HIGH_BITS >> (64 - 8 * size) >> 8);
+    uint64_t more = (sonde__load64(end - 8) >> (64 - 8 * size)) & SONDE__ASCII_HIGH_BITS;
+    return more == (SONDE__ASCII_HIGH_BITS >> (64 - 8 * size) >> 8);
 }
 
 /* KeyValue as our own library writes it: 0A key-size key 12 value-size value. Sizes of one byte are ASCII like the
@@ -195,13 +151,13 @@ static inline bool pair_is_plain(const uint8_t *p, const uint8_t *end) {
     size_t head = (size_t)(value - p) + 3, rest = size - head;
     switch (value[2]) {
     case SONDE__TAG(1, SONDE__WIRE_BYTES):
-        return value[3] == rest - 1 && is_ascii_8_up(p, size);
+        return value[3] == rest - 1 && sonde__is_ascii_8_up(p, size);
     case SONDE__TAG(3, SONDE__WIRE_VARINT):
-        return head >= 8 && rest <= 8 && varint_fills(end, rest) && is_ascii_8_up(p, head);
+        return head >= 8 && rest <= 8 && varint_fills(end, rest) && sonde__is_ascii_8_up(p, head);
     case SONDE__TAG(2, SONDE__WIRE_VARINT):
-        return rest == 1 && value[3] <= 1 && is_ascii_8_up(p, size);
+        return rest == 1 && value[3] <= 1 && sonde__is_ascii_8_up(p, size);
     case SONDE__TAG(4, SONDE__WIRE_FIXED64):
-        return rest == 8 && head >= 8 && is_ascii_8_up(p, head);
+        return rest == 8 && head >= 8 && sonde__is_ascii_8_up(p, head);
     default:
         return false;
     }
@@ -341,42 +297,9 @@ static inline bool has_fixed_part(const uint8_t *p, size_t size) {
            trace_id_is_valid(p + SONDE__BODY_TRACE_ID) && sonde__load64(p + SONDE__BODY_SPAN_ID) != 0;
 }
 
-/* Texts that were walked over: whether all of it was ASCII is asked once, at the end. Every text is at least 8 bytes
- * long, headers included. */
-#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
-struct seen {
-    uint64_t word;
-    __m128i block;
-};
-static inline void see(struct seen *seen, const uint8_t *text, size_t size) {
-    if (size < 16) {
-        seen->word |= sonde__load64(text) | sonde__load64(text + size - 8);
-        return;
-    }
-    seen->block = _mm_or_si128(seen->block, _mm_or_si128(load16(text), load16(text + size - 16)));
-    for (size_t i = 16; i + 16 < size; i += 16)
-        seen->block = _mm_or_si128(seen->block, load16(text + i));
-}
-static inline bool seen_ascii(const struct seen *seen) {
-    return (seen->word & HIGH_BITS) == 0 && _mm_movemask_epi8(seen->block) == 0;
-}
-#else
-struct seen {
-    uint64_t word;
-};
-static inline void see(struct seen *seen, const uint8_t *text, size_t size) {
-    seen->word |= sonde__load64(text + size - 8);
-    for (size_t i = 0; i + 8 < size; i += 8)
-        seen->word |= sonde__load64(text + i);
-}
-static inline bool seen_ascii(const struct seen *seen) {
-    return (seen->word & HIGH_BITS) == 0;
-}
-#endif
-
 /* Walks over attributes (field 9) of the shapes that our own library writes most, all sizes of one byte. Returns where
  * the first other thing is. */
-static inline const uint8_t *pass_usual_attributes(const uint8_t *p, const uint8_t *end, struct seen *seen) {
+static inline const uint8_t *pass_usual_attributes(const uint8_t *p, const uint8_t *end, struct sonde__seen *seen) {
     while (end - p >= 10) {
         uint64_t front = sonde__load64(p); /* 4A size 0A key-size key.. 12 value-size type .. */
         size_t size = (front >> 8) & 0xFF, key_size = (front >> 24) & 0xFF;
@@ -385,11 +308,11 @@ static inline const uint8_t *pass_usual_attributes(const uint8_t *p, const uint8
         const uint8_t *value = p + 4 + key_size, *next = p + 2 + size;
         uint32_t rest = (uint32_t)(size - key_size - 4), head = sonde__load32(value), want = 0x12u | rest << 8;
         if (head == (want | 0x0A0000u | (rest - 2) << 24)) {
-            see(seen, p, size + 2);
+            sonde__see(seen, p, size + 2);
         } else if ((head & 0xFFFFFFu) == (want | 0x180000u) && rest <= 9 && key_size > 0) {
             if (!varint_fills(next, rest - 1))
                 break;
-            see(seen, p, key_size + 7);
+            sonde__see(seen, p, key_size + 7);
         } else {
             break;
         }
@@ -402,13 +325,13 @@ static inline const uint8_t *pass_usual_attributes(const uint8_t *p, const uint8
  * itself when a text is not ASCII. */
 static inline const uint8_t *pass_usual_fields(const uint8_t *p, const uint8_t *end) {
     const uint8_t *start = p;
-    struct seen seen = {0};
+    struct sonde__seen seen = {0};
     if (end - p >= 10 && p[0] == 0x22 && p[1] == 8 && sonde__load64(p + 2) != 0)
         p += 10;
-    if (end - p >= 2 && p[0] == 0x2A && p[1] + 2 <= end - p && is_ascii(p + 1, p[1] + 1u))
+    if (end - p >= 2 && p[0] == 0x2A && p[1] + 2 <= end - p && sonde__is_ascii(p + 1, p[1] + 1u))
         p += 2 + p[1];
     p = pass_usual_attributes(p, end, &seen);
-    return __builtin_expect(seen_ascii(&seen), 1) ? p : start;
+    return __builtin_expect(sonde__seen_is_ascii(&seen), 1) ? p : start;
 }
 
 bool sonde__span_is_valid(const void *body, size_t size) {
