@@ -4,13 +4,11 @@
  *   hostile [SECONDS]     30 by default
  *
  * The receiver runs in this process, with a healthy service made by hand. Hostile ones are child processes, three at a
- * time, each in one of these ways until it is evicted, or its second is over:
- *   positions  head, base and tail of its rings at random         records   lengths and bodies at random
- *   pages      random bytes all over its memory                    messages  random packets and descriptors
- *   spam       valid spans as fast as it goes (allowed: it may only cost itself)
+ * time, each with one attack (attack.h) until it is evicted, or its second is over.
  * Holds when: the receiver lives, the healthy service lost nothing and got each record in once, those who broke the
  * rules were evicted, and the ledger balances. */
 #include "agent/log.h"
+#include "tests/chaos/attack.h"
 #include "tests/lib/peer_fake.h"
 #include "tests/lib/receiver_rig.h"
 #include <fcntl.h>
@@ -25,129 +23,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HOSTILE = 3, HEALTHY_MAX = 4 << 20, EVICTED = 42, IGNORED = 43 };
-enum way { POSITIONS, RECORDS, PAGES, MESSAGES, SPAM, WAYS };
-static const char *const way_names[] = {"positions", "records", "pages", "messages", "spam"};
+enum { HOSTILE = 3, HEALTHY_MAX = 4 << 20 };
 
-static uint64_t random_state;
-static uint64_t random_next(void) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
 static uint64_t now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
-
-/* ---- a hostile process ---- */
-
-static void lie_positions(struct peer_fake *peer) {
-    struct sonde__region *region = peer_fake_region(peer, (unsigned)random_next() % SONDE__REGIONS_PER_MEMORY);
-    uint64_t value = random_next() >> (random_next() % 64);
-    switch (random_next() % 4) {
-    case 0:
-        atomic_store(&region->head, value);
-        break;
-    case 1:
-        atomic_store(&region->base, value);
-        break;
-    case 2:
-        atomic_store(&region->tail, value);
-        break;
-    default:
-        atomic_store(&region->head, atomic_load(&region->head) + (value & 0xFFFF8));
-    }
-}
-
-static void lie_records(struct peer_fake *peer) {
-    uint8_t body[512];
-    for (size_t i = 0; i < sizeof body; i += 8) {
-        uint64_t random = random_next();
-        memcpy(body + i, &random, 8);
-    }
-    uint32_t size = random_next() & 1 ? peer_fake_span(body, 0) : 1 + (uint32_t)(random_next() % sizeof body);
-    if (random_next() & 1)
-        body[random_next() % size] = (uint8_t)random_next();
-    if (!peer_fake_commit(peer, 0, (unsigned)random_next() % 4, (unsigned)random_next(), body, size))
-        sched_yield();
-}
-
-static void lie_pages(struct peer_fake *peer) {
-    uint64_t random = random_next(), at = random_next();
-    if (random & 1)
-        memcpy(peer->threads + at % (SONDE__THREADS_SIZE - 8), &random, 8);
-    else if (random & 2)
-        memcpy(peer->threads + SONDE__CONTROL_AT + at % (16 * SONDE__PAGE - 8), &random, 8);
-    else
-        memcpy(peer->process + at % (SONDE__DESCRIPTORS_AT + 65536), &random, 8);
-}
-
-static void lie_messages(struct peer_fake *peer) {
-    uint64_t bytes[16];
-    for (int i = 0; i < 16; i++)
-        bytes[i] = random_next();
-    struct sonde__message message = {(uint16_t)(2 + random_next() % 10), SONDE__PROTOCOL_VERSION,
-                                     16 + (uint32_t)(random_next() % 100)};
-    if (message.type == SONDE__MEMORY)
-        message.size = sizeof(struct sonde__memory_message);
-    memcpy(bytes, &message, sizeof message);
-    int fds[4] = {peer->threads_fd, peer->bell_fd, 0, peer->socket};
-    peer_fake_send(peer, bytes, message.size, fds, (unsigned)(random_next() % 5));
-}
-
-static void lie(struct peer_fake *peer, enum way way) {
-    static uint64_t seq;
-    uint8_t body[256];
-    switch (way) {
-    case POSITIONS:
-        lie_positions(peer);
-        break;
-    case RECORDS:
-        lie_records(peer);
-        break;
-    case PAGES:
-        lie_pages(peer);
-        break;
-    case MESSAGES:
-        lie_messages(peer);
-        break;
-    default:
-        if (!peer_fake_commit(peer, 0, SONDE__RECORD_SPAN, 0, body, peer_fake_span(body, seq++)))
-            sched_yield();
-    }
-}
-
-static void hostile_main(const char *path, enum way way) {
-    struct peer_fake peer;
-    uint8_t message[SONDE__MESSAGE_SIZE_MAX];
-    uint64_t end = now_ns() + 1000000000u, one = 1;
-    if (!peer_fake_init(&peer))
-        _exit(1);
-    for (unsigned i = 0; i < SONDE__REGIONS_PER_MEMORY; i++)
-        peer_fake_attach(&peer, i);
-    if (!peer_fake_connect(&peer, path, way_names[way]))
-        _exit(1);
-    while (peer_fake_receive(&peer, message, sizeof message) == 0)
-        sched_yield();
-    peer_fake_hand_over(&peer);
-    while (now_ns() < end) {
-        for (int i = 0; i < 200; i++)
-            lie(&peer, way);
-        (void)!write(peer.bell_fd, &one, sizeof one); /* full: it rang often enough */
-        int type = 1;
-        while (type > 0) {
-            type = peer_fake_receive(&peer, message, sizeof message);
-            if (type < 0 || type == SONDE__EVICTED)
-                _exit(EVICTED);
-        }
-    }
-    _exit(IGNORED);
-}
-
-/* ---- the parent ---- */
 
 struct healthy {
     struct receiver_rig rig;
@@ -193,18 +75,17 @@ static void healthy_write(struct healthy *h) {
 
 struct crowd {
     pid_t pids[HOSTILE];
-    enum way ways[HOSTILE];
-    unsigned started, evicted[WAYS], other[WAYS];
+    enum attack ways[HOSTILE];
+    unsigned started, evicted[ATTACKS], other[ATTACKS];
 };
 
 static void crowd_start(struct crowd *crowd, unsigned i, const char *path) {
-    crowd->ways[i] = (enum way)(crowd->started++ % WAYS);
-    random_state = crowd->started * 0x9E3779B97F4A7C15u + 1;
+    crowd->ways[i] = (enum attack)(crowd->started++ % ATTACKS);
     crowd->pids[i] = fork();
     if (crowd->pids[i] == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)signal(SIGPIPE, SIG_IGN);
-        hostile_main(path, crowd->ways[i]);
+        _exit(attack_run(path, crowd->ways[i], 1000, crowd->started * 0x9E3779B97F4A7C15u | 1));
     }
 }
 
@@ -214,7 +95,7 @@ static void crowd_look(struct crowd *crowd, const char *path, bool replace) {
         int status;
         if (crowd->pids[i] <= 0 || waitpid(crowd->pids[i], &status, WNOHANG) != crowd->pids[i])
             continue;
-        if (WIFEXITED(status) && WEXITSTATUS(status) == EVICTED)
+        if (WIFEXITED(status) && WEXITSTATUS(status) == ATTACK_EVICTED)
             crowd->evicted[crowd->ways[i]]++;
         else
             crowd->other[crowd->ways[i]]++;
@@ -237,11 +118,13 @@ static bool crowd_is_over(void *user) {
 static int report(struct healthy *h, const struct crowd *crowd) {
     char text[256] = "";
     int bad = 0;
-    for (int way = 0; way < WAYS; way++) {
-        printf("%-10s evicted %u, not %u\n", way_names[way], crowd->evicted[way], crowd->other[way]);
-        if (way != SPAM && way != PAGES && crowd->evicted[way] == 0)
+    static const bool must[ATTACKS] = {
+        [ATTACK_POSITIONS] = true, [ATTACK_RECORDS] = true, [ATTACK_MESSAGES] = true, [ATTACK_FILES] = true};
+    for (int way = 0; way < ATTACKS; way++) {
+        printf("%-12s evicted %u, not %u\n", attack_names[way], crowd->evicted[way], crowd->other[way]);
+        if (must[way] && crowd->other[way] + crowd->evicted[way] > 0 && crowd->evicted[way] == 0)
             bad = printf("FAIL: nobody was evicted for this\n");
-        if (way == SPAM && crowd->evicted[way])
+        if (way == ATTACK_SPAM && crowd->evicted[way])
             bad = printf("FAIL: evicted for keeping the rules\n");
     }
     if (!sonde_ledger_balances(h->rig.ledger, h->rig.queue, text, sizeof text))
