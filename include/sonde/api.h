@@ -21,6 +21,16 @@
 #define SONDE_MUST_CHECK
 #endif
 
+/* Calls that take a few nanoseconds go straight through the caller's own table of addresses, without the jump in
+ * between that a shared library's functions have by default. */
+#define SONDE_API_HOT SONDE_API
+#if defined(__has_attribute)
+#if __has_attribute(noplt)
+#undef SONDE_API_HOT
+#define SONDE_API_HOT SONDE_API __attribute__((noplt))
+#endif
+#endif
+
 #ifdef __cplusplus
 #define SONDE_BEGIN extern "C" {
 #define SONDE_END }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Metrics. An instrument has series, one per set of attributes. A bound series is the fast way: adding to
- * it is one store into a cell of this thread's. Attributes given per call find one process-wide cell by hash.
+ * it is one store into a cell of this thread's. Attributes given per call find the series by hash.
  * The agent sums the cells when someone asks; nothing is sent from here, and a crash loses no count.
  * Source: OpenTelemetry specification, metrics/api.md and metrics/sdk.md. */
 #ifndef SONDE_METRIC_H
@@ -41,7 +41,7 @@ struct sonde_instrument { uint32_t index; };
 struct sonde_series { uint32_t index; };
 
 /** Makes an instrument, or finds the one of the same name and scope (same kind, number and unit; a conflict keeps
- *  the first and is counted).
+ *  the first, is counted in sonde_stats and told to the report hook).
  *  ret_instrument  always written; a no-op on failure.
  *  Returns 0, SONDE_EINVALID (a name, unit or kind that is not accepted), SONDE_EFULL, SONDE_EDISABLED, or -ENOMEM-like
  *  system errors. Takes a lock: once, not per measurement. */
@@ -56,19 +56,20 @@ SONDE_API struct sonde_series sonde_series_bind(struct sonde_instrument instrume
 
 /* Bound: hot path, any thread, no lock. A wrong kind, a negative or non-finite value where it is not allowed is
  * dropped and counted. */
-SONDE_API void sonde_counter_add(struct sonde_series series, uint64_t value);
-SONDE_API void sonde_counter_add_double(struct sonde_series series, double value);
-SONDE_API void sonde_up_down_counter_add(struct sonde_series series, int64_t value);
-SONDE_API void sonde_up_down_counter_add_double(struct sonde_series series, double value);
-SONDE_API void sonde_gauge_set(struct sonde_series series, int64_t value);
-SONDE_API void sonde_gauge_set_double(struct sonde_series series, double value);
-SONDE_API void sonde_histogram_record(struct sonde_series series, double value);
+SONDE_API_HOT void sonde_counter_add(struct sonde_series series, uint64_t value);
+SONDE_API_HOT void sonde_counter_add_double(struct sonde_series series, double value);
+SONDE_API_HOT void sonde_up_down_counter_add(struct sonde_series series, int64_t value);
+SONDE_API_HOT void sonde_up_down_counter_add_double(struct sonde_series series, double value);
+SONDE_API_HOT void sonde_gauge_set(struct sonde_series series, int64_t value);
+SONDE_API_HOT void sonde_gauge_set_double(struct sonde_series series, double value);
+SONDE_API_HOT void sonde_histogram_record(struct sonde_series series, double value);
 
-/* Attributes per call; a lock only when the set is seen for the first time. */
-SONDE_API void sonde_instrument_add(struct sonde_instrument instrument, int64_t value,
-                                    const struct sonde_attribute *attributes, size_t attribute_count);
-SONDE_API void sonde_instrument_record(struct sonde_instrument instrument, double value,
-                                       const struct sonde_attribute *attributes, size_t attribute_count);
+/* Attributes per call; a lock only when the set is seen for the first time. Cheapest with literal keys, always in the
+ * same order. */
+SONDE_API_HOT void sonde_instrument_add(struct sonde_instrument instrument, int64_t value,
+                                        const struct sonde_attribute *attributes, size_t attribute_count);
+SONDE_API_HOT void sonde_instrument_record(struct sonde_instrument instrument, double value,
+                                           const struct sonde_attribute *attributes, size_t attribute_count);
 
 SONDE_END
 

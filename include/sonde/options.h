@@ -75,6 +75,7 @@ struct sonde_stats {
     uint64_t threads_attached;
     uint64_t measurements_dropped; /* wrong kind, negative, not finite, no cell */
     bool connected;
+    uint64_t instrument_conflicts; /* instruments made again with another kind, number or unit; reported too */
 };
 
 /** Reads the counters. Any thread, never blocks. ret_stats->size is set by the caller. */

@@ -21,6 +21,7 @@ struct sonde__instrument {
     enum sonde_number number;
     uint32_t series_count;    /* without the overflow series */
     uint16_t overflow_series; /* 0 = none yet */
+    uint16_t full_series;     /* the overflow series, once no other can be added; read without the lock */
 };
 
 /** Checks options and copies them. A histogram's number becomes double; one without advised boundaries gets the

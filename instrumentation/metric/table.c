@@ -7,6 +7,7 @@
 #include "instrumentation/metric/attributes.h"
 #include "instrumentation/metric/histogram.h"
 #include "instrumentation/metric/instrument.h"
+#include "instrumentation/resource/settings.h"
 #include "instrumentation/ring/lock.h"
 #include "instrumentation/ring/thread.h"
 #include "instrumentation/wire/writer.h"
@@ -32,7 +33,6 @@ static struct sonde__instrument instruments[SONDE_INSTRUMENTS_MAX + 1]; /* 0 is 
 static uint32_t instrument_total;
 static struct series series_table[SONDE_SERIES_MAX]; /* 0 is the no-op */
 static uint32_t series_total, slotted_total;         /* entries that are whole; of these, those whose slot is made */
-static uint32_t conflicts;
 static _Atomic uint32_t
     slots[HASH_SLOTS]; /* series number in the low half, high half of the hash above it; 0 = empty */
 
@@ -142,19 +142,25 @@ static uint32_t overflow_series(uint32_t number) {
         struct sonde__writer writer;
         sonde__writer_init(&writer, bytes, sizeof bytes);
         sonde__write_attribute(&writer, 1, &overflow, SIZE_MAX);
-        instrument->overflow_series = (uint16_t)series_add(number, bytes, sonde__writer_size(&writer));
+        uint32_t made = series_add(number, bytes, sonde__writer_size(&writer));
+        __atomic_store_n(&instrument->overflow_series, (uint16_t)made, __ATOMIC_RELAXED);
     }
     return instrument->overflow_series;
+}
+
+/* No further series, ever: neither count falls. */
+static int is_full(const struct sonde__instrument *instrument) {
+    return instrument->series_count >= SONDE_SERIES_PER_INSTRUMENT_MAX ||
+           series_total + 1 + instrument_total >= SONDE_SERIES_MAX;
 }
 
 /* Room for one more ordinary series: numbers and log space for every instrument's overflow series are kept back. */
 static int has_room(const struct sonde__instrument *instrument, size_t size) {
     struct sonde__process *process = sonde__process_get();
-    if (!process || instrument->series_count >= SONDE_SERIES_PER_INSTRUMENT_MAX)
+    if (!process || is_full(instrument))
         return 0;
     uint64_t used = atomic_load_explicit(&process->descriptors_head, memory_order_relaxed);
-    return series_total + 1 + instrument_total < SONDE_SERIES_MAX &&
-           used + size + DESCRIPTORS_RESERVE <= SONDE__DESCRIPTORS_SIZE;
+    return used + size + DESCRIPTORS_RESERVE <= SONDE__DESCRIPTORS_SIZE;
 }
 
 static uint32_t find_or_add(uint32_t number, const uint8_t *attributes, size_t size) {
@@ -172,6 +178,9 @@ static uint32_t find_or_add(uint32_t number, const uint8_t *attributes, size_t s
         series = overflow_series(number);
     if (!series || !describe(series))
         return 0;
+    if (series == instrument->overflow_series && is_full(instrument))
+        /* Release: it is described. */
+        __atomic_store_n(&instrument->full_series, (uint16_t)series, __ATOMIC_RELEASE);
     slots_complete();
     return series;
 }
@@ -182,10 +191,19 @@ uint32_t sonde__series_find(uint32_t instrument, const uint8_t *attributes, size
         if (series && is_described(series))
             return series;
     }
+    if (instrument && instrument <= SONDE_INSTRUMENTS_MAX) {
+        uint32_t full = __atomic_load_n(&instruments[instrument].full_series, __ATOMIC_ACQUIRE);
+        if (full)
+            return full;
+    }
     lock();
     uint32_t series = find_or_add(instrument, attributes, size);
     unlock();
     return series;
+}
+
+bool sonde__series_is_overflow(uint32_t series) {
+    return __atomic_load_n(&instruments[series_table[series].instrument].overflow_series, __ATOMIC_RELAXED) == series;
 }
 
 enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument) {
@@ -201,10 +219,6 @@ const double *sonde__series_bounds(uint32_t series, uint32_t *ret_count) {
     return instrument->bounds;
 }
 
-uint32_t sonde__instrument_conflicts(void) {
-    return conflicts;
-}
-
 static uint32_t instrument_find(const struct sonde__instrument *wanted) {
     for (uint32_t i = 1; i <= instrument_total; i++)
         if (sonde__instrument_same_name(&instruments[i], wanted))
@@ -212,14 +226,13 @@ static uint32_t instrument_find(const struct sonde__instrument *wanted) {
     return 0;
 }
 
-/* Under the lock: finds it, or takes it over from *made. */
+/* Under the lock: finds it, or takes it over from *made. CONFLICT: found, but of another kind, number or unit. */
+enum { CONFLICT = 1 };
 static int instrument_add(struct sonde__instrument *made, uint32_t *ret_number) {
     uint32_t number = instrument_find(made);
     if (number) {
-        if (!sonde__instrument_same_type(&instruments[number], made))
-            conflicts++;
         *ret_number = number;
-        return 0;
+        return sonde__instrument_same_type(&instruments[number], made) ? 0 : CONFLICT;
     }
     if (instrument_total >= SONDE_INSTRUMENTS_MAX)
         return SONDE_EFULL;
@@ -247,6 +260,11 @@ int sonde_instrument_create(const struct sonde_instrument_options *options, stru
         lock();
         err = instrument_add(&made, &ret_instrument->index);
         unlock();
+    }
+    if (err == CONFLICT) {
+        sonde__conflict_count();
+        sonde__report("instrument %s was made before with another kind, number or unit: the first stands", made.name);
+        err = 0;
     }
     sonde__instrument_deinit(&made);
     sonde__thread_leave(thread);

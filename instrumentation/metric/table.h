@@ -7,6 +7,7 @@
 
 #include "instrumentation/ring/cells.h"
 #include <sonde/metric.h>
+#include <stdbool.h>
 
 /* What a cell holds; 0 = no such series. */
 enum sonde__cell_kind {
@@ -33,13 +34,13 @@ static inline uint32_t sonde__handle_make(enum sonde__cell_kind kind, uint32_t n
  *  Returns its number; 0 when there is no room at all. Inside enter/leave: a signal handler must not come here. */
 uint32_t sonde__series_find(uint32_t instrument, const uint8_t *attributes, size_t size);
 
+/** Is it its instrument's overflow series? */
+bool sonde__series_is_overflow(uint32_t series);
+
 /** Kind of an instrument's cells; SONDE__CELL_NONE for a no-op or unknown one. */
 enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument);
 
 /** Advised boundaries of a series (static for the process); ret_count 0 = exponential. */
 const double *sonde__series_bounds(uint32_t series, uint32_t *ret_count);
-
-/** Instruments that were created again with another kind, number or unit. */
-uint32_t sonde__instrument_conflicts(void);
 
 #endif

@@ -144,11 +144,12 @@ static struct sonde__thread *thread_pages(struct sonde__thread *thread, int regi
 static void thread_reset(struct sonde__thread *thread, bool keep_contexts) {
     thread->busy = 0;
     thread->region = NULL;
+    thread->cells = NULL;
+    thread->histograms = NULL;
     thread->region_number = UINT32_MAX;
     if (keep_contexts) {
         thread->head = thread->base = thread->tail_seen = thread->limit = 0;
         thread->free_count = 0;
-        memset(thread->histogram_at, 0, sizeof thread->histogram_at);
         return;
     }
     thread->depth = 0;
@@ -174,7 +175,8 @@ static struct sonde__thread *thread_attach(struct sonde__thread *thread) {
     if (!thread->region)
         thread->free_count = 0;
     sonde__thread_self = thread;
-    __atomic_store_n(&thread->ready, 1u, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->ready, SONDE__THREAD_READY | (thread->region ? SONDE__THREAD_HAS_CELLS : 0u),
+                     __ATOMIC_RELAXED);
     return thread;
 }
 

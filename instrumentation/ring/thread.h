@@ -10,8 +10,8 @@
  * new memory (ids, rings and all) before anything could touch the parent's.
  * `region` is NULL when the thread has no ring of its own (pool used up, memory refused): spans then are not
  * recorded and are counted; contexts still propagate.
- * The page outlives its thread together with the region: the next thread that gets the region finds histogram_at as
- * it was left, everything else as new.
+ * The page outlives its thread together with the region: the next thread that gets the region finds everything as
+ * new.
  * vfork(): the child runs on its sleeping parent's thread and memory, so its spans are that thread's. exec() closes
  * our descriptors. clone(CLONE_VM) without CLONE_THREAD and with both sides running must not trace. */
 #ifndef SONDE_RING_THREAD_H
@@ -36,12 +36,14 @@ struct sonde__stack_entry {
     uint32_t generation; /* of the attach, for tokens */
 };
 /* Flags of an entry: bytes 0 to 2 as flags, is_remote and decision lie in a span context. */
-#define SONDE__ENTRY_REMOTE   0x100u
-#define SONDE__ENTRY_DECISION 0x70000u
-#define SONDE__ENTRY_DEBUG    0x40000u    /* SONDE_DECISION_DEBUG */
-#define SONDE__ENTRY_CHILD    0x400FFu    /* what a span has in its own context */
-#define SONDE__ENTRY_RESOLVE  0x80000000u /* a child needs more than copying: tracestate, or a decision to be made */
-
+#define SONDE__ENTRY_REMOTE     0x100u
+#define SONDE__ENTRY_DECISION   0x70000u
+#define SONDE__ENTRY_DEBUG      0x40000u    /* SONDE_DECISION_DEBUG */
+#define SONDE__ENTRY_CHILD      0x400FFu    /* what a span has in its own context */
+#define SONDE__ENTRY_RESOLVE    0x80000000u /* a child needs more than copying: tracestate, or a decision to be made */
+/* Bits of sonde__thread.ready; the second only with the first. */
+#define SONDE__THREAD_READY     1u
+#define SONDE__THREAD_HAS_CELLS 2u
 #define SONDE__TRACESTATES_SIZE 8192u
 #define SONDE__BAGGAGES_SIZE    57344u /* seven of the longest; positions and lengths are 16 bits */
 
@@ -63,7 +65,6 @@ struct sonde__thread {
     uint32_t region_number;  /* memory index * 16 + region; UINT32_MAX without a region */
     uint32_t generation;     /* changes with every push; starts at random, so that no other thread's token fits */
     uint64_t bell_at;        /* head at which the next quarter of the ring is looked at */
-    uint16_t histogram_at[SONDE_SERIES_MAX]; /* offset/64 + 1 of a series' histogram in the arena; see metric/ */
     uint8_t free_slots[SONDE__SLOTS];
     struct sonde__stack_entry stack[SONDE_CONTEXT_DEPTH_MAX + 1];
     char tracestates[SONDE__TRACESTATES_SIZE];
@@ -147,6 +148,9 @@ void sonde__drop(struct sonde__thread *thread, enum sonde_signal signal, enum so
 /** Counts a record lost because sonde__thread_enter() gave NULL: BUSY, NO_MEMORY, or nothing when the library is off.
  */
 void sonde__drop_refused(enum sonde_signal signal);
+
+/** Counts an instrument made again as another (sonde_stats). */
+void sonde__conflict_count(void);
 
 /** The process page, NULL when shared memory was refused or the library is off. Starts the library at first use. */
 struct sonde__process *sonde__process_get(void);

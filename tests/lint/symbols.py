@@ -14,7 +14,7 @@ def declared(root):
     names = set()
     for header in sorted((pathlib.Path(root) / "include" / "sonde").rglob("*.h")):
         text = re.sub(r"^\s*#.*(\\\n.*)*", "", source.strip(header.read_text()), flags=re.M)
-        for match in re.finditer(r"\bSONDE_API\b([^;{]*?)\b(\w+)\s*\(", text):
+        for match in re.finditer(r"\bSONDE_API(?:_HOT)?\b([^;{]*?)\b(\w+)\s*\(", text):
             names.add(match.group(2))
     return names
 

@@ -33,6 +33,13 @@ static void *resize(void *self, void *old, size_t size) {
     return NULL;
 }
 
+static _Atomic uint32_t reports;
+static void on_report(void *user, const char *message) {
+    (void)user;
+    if (strstr(message, "same.name"))
+        reports++;
+}
+
 static struct sonde__metric_reader *reader;
 static const struct sonde__metric_memory memory = {memory_read, NULL};
 
@@ -128,11 +135,16 @@ static void create_refuses_what_the_specification_refuses(void **state) {
 static void create_keeps_the_first_of_a_name(void **state) {
     (void)state;
     struct sonde_instrument first = make("same.name", SONDE_COUNTER, SONDE_NUMBER_INT64);
-    uint32_t before = sonde__instrument_conflicts();
+    struct sonde_stats stats = {.size = sizeof stats};
+    uint32_t told = reports;
     assert_int_equal(make("Same.Name", SONDE_COUNTER, SONDE_NUMBER_INT64).index, first.index);
-    assert_int_equal(sonde__instrument_conflicts(), before);
+    sonde_stats_get(&stats);
+    assert_int_equal(stats.instrument_conflicts, 0);
+    assert_int_equal(reports, told);
     assert_int_equal(make("same.name", SONDE_GAUGE, SONDE_NUMBER_INT64).index, first.index);
-    assert_int_equal(sonde__instrument_conflicts(), before + 1);
+    sonde_stats_get(&stats);
+    assert_int_equal(stats.instrument_conflicts, 1);
+    assert_int_equal(reports, told + 1);
 }
 
 static void every_kind_reads_back(void **state) {
@@ -259,6 +271,84 @@ static void bounds_are_kept_as_advised(void **state) {
     assert_memory_equal(read.bounds, bounds, sizeof bounds);
 }
 
+/* ---- sets given per call ---- */
+
+static void a_set_is_found_however_it_is_written(void **state) {
+    (void)state;
+    struct sonde_instrument counter = make("sets.counter", SONDE_COUNTER, SONDE_NUMBER_INT64);
+    static const size_t sizes[] = {0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 255, 256, 257};
+    char text[260], other[260], key[40];
+    memset(text, 'x', sizeof text);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size = sizes[i];
+        for (int again = 0; again < 3; again++) {
+            memcpy(key, "a.key.that.is.made.anew", 24);
+            struct sonde_attribute a[] = {sonde_attribute_string_n(sonde_key_n(key, strlen(key)), text, size),
+                                          sonde_attribute_int64(SONDE_KEY("size"), (int64_t)size),
+                                          sonde_attribute_bool(SONDE_KEY("flag"), true),
+                                          sonde_attribute_double(SONDE_KEY("real"), 0.5)};
+            sonde_instrument_add(counter, 1, a, 4);
+            struct sonde_attribute turned[] = {a[3], a[1], a[0], a[2]};
+            sonde_instrument_add(counter, 1, turned, 4);
+        }
+        assert_int_equal(series_count(counter), i + 1);
+    }
+    /* one byte more or less, in each place */
+    struct sonde_instrument bytes = make("sets.bytes", SONDE_COUNTER, SONDE_NUMBER_INT64);
+    uint32_t expected = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0] && sizes[i] <= 64; i++) {
+        struct sonde_attribute a = sonde_attribute_string_n(SONDE_KEY("text"), other, sizes[i]);
+        memcpy(other, text, sizeof other);
+        sonde_instrument_add(bytes, 1, &a, 1);
+        for (size_t at = 0; at < sizes[i]; at++) {
+            other[at] = 'y';
+            sonde_instrument_add(bytes, 1, &a, 1);
+            sonde_instrument_add(bytes, 1, &a, 1);
+            other[at] = 'x';
+        }
+        expected += (uint32_t)sizes[i] + 1;
+    }
+    assert_int_equal(series_count(bytes), expected);
+}
+
+static void a_set_is_not_taken_for_another_of_its_address(void **state) {
+    (void)state;
+    struct sonde_instrument counter = make("sets.address", SONDE_COUNTER, SONDE_NUMBER_INT64);
+    char text[64] = "the.first.library"; /* as a literal of a library that is unloaded, and of its successor */
+    struct sonde_key key = sonde_key_make(text, 17, 0, 1);
+    struct sonde_attribute a = sonde_attribute_int64(key, 1);
+    sonde_instrument_add(counter, 1, &a, 1);
+    sonde_instrument_add(counter, 1, &a, 1);
+    memcpy(text, "the.other.library", 17);
+    sonde_instrument_add(counter, 5, &a, 1);
+    a = sonde_attribute_bool(key, true); /* the same bits, another type */
+    sonde_instrument_add(counter, 7, &a, 1);
+    assert_int_equal(value_of(counter, "the.first.library"), 2);
+    assert_int_equal(series_count(counter), 3);
+}
+
+static void a_set_serves_each_kind(void **state) {
+    (void)state;
+    struct sonde_attribute a = sonde_attribute_string(SONDE_KEY("k"), "v");
+    struct sonde_instrument up_down = make("sets.up_down", SONDE_UP_DOWN_COUNTER, SONDE_NUMBER_INT64);
+    struct sonde_instrument real = make("sets.real", SONDE_COUNTER, SONDE_NUMBER_DOUBLE);
+    struct sonde_instrument gauge = make("sets.gauge", SONDE_GAUGE, SONDE_NUMBER_INT64);
+    struct sonde_instrument counter = make("sets.int", SONDE_COUNTER, SONDE_NUMBER_INT64);
+    uint64_t before = measurements_dropped();
+    for (int i = 0; i < 3; i++) {
+        sonde_instrument_add(up_down, -2, &a, 1);
+        sonde_instrument_add(real, 2, &a, 1);
+        sonde_instrument_record(real, 0.25, &a, 1);
+        sonde_instrument_record(gauge, i, &a, 1);
+        sonde_instrument_add(counter, i - 1, &a, 1); /* -1 is dropped */
+    }
+    assert_int_equal(value_of(up_down, NULL), -6);
+    assert_true(double_value_of(real, NULL) == 6.75);
+    assert_int_equal(value_of(gauge, NULL), 2);
+    assert_int_equal(value_of(counter, NULL), 1);
+    assert_int_equal(measurements_dropped(), before + 1);
+}
+
 /* ---- threads ---- */
 
 #define THREADS 8
@@ -266,6 +356,7 @@ static void bounds_are_kept_as_advised(void **state) {
 struct shared {
     struct sonde_instrument counter, histogram, shared_histogram, real;
     pthread_barrier_t barrier;
+    _Atomic int finished;
 };
 
 static void *hammer(void *argument) {
@@ -285,7 +376,24 @@ static void *hammer(void *argument) {
         if (i % 16 == 0)
             sonde_instrument_record(shared->shared_histogram, (double)(i % 1000), NULL, 0);
     }
+    shared->finished++;
     return NULL;
+}
+
+/* As the agent does: reading must not disturb, and sums never fall. */
+static void read_while_they_run(struct shared *shared, int until) {
+    struct sonde__metric_series series;
+    uint64_t sum = 0, count = 0;
+    while (shared->finished < until) {
+        if (find(shared->counter, "bound", &series)) {
+            assert_true(series.value >= sum);
+            sum = series.value;
+        }
+        if (find(shared->histogram, NULL, &series)) {
+            assert_true(series.histogram->count >= count);
+            count = series.histogram->count;
+        }
+    }
 }
 
 static void threads_add_up_exactly_and_after_they_are_gone(void **state) {
@@ -300,10 +408,9 @@ static void threads_add_up_exactly_and_after_they_are_gone(void **state) {
         pthread_barrier_init(&shared.barrier, NULL, THREADS);
         for (int i = 0; i < THREADS; i++)
             assert_int_equal(pthread_create(&threads[i], NULL, hammer, &shared), 0);
-        for (int i = 0; i < THREADS; i++) {
-            (void)sonde__metric_reader_refresh(reader, &memory); /* reading must not disturb */
+        read_while_they_run(&shared, THREADS * round);
+        for (int i = 0; i < THREADS; i++)
             assert_int_equal(pthread_join(threads[i], NULL), 0);
-        }
         pthread_barrier_destroy(&shared.barrier);
         struct sonde__metric_series series;
         assert_int_equal(value_of(shared.counter, "bound"), (int64_t)round * THREADS * ROUNDS * 3);
@@ -389,6 +496,9 @@ static void create_is_full_after_the_last_instrument(void **state) {
 
 int main(void) {
     (void)setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
+    struct sonde_options options = {.size = sizeof options, .report = on_report};
+    if (sonde_start(&options))
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(create_refuses_what_the_specification_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(create_keeps_the_first_of_a_name, setup, teardown),
@@ -396,6 +506,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(wrong_measurements_are_dropped_and_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(attribute_order_does_not_matter_and_the_last_wins, setup, teardown),
         cmocka_unit_test_setup_teardown(bounds_are_kept_as_advised, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_set_is_found_however_it_is_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_set_is_not_taken_for_another_of_its_address, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_set_serves_each_kind, setup, teardown),
         cmocka_unit_test_setup_teardown(threads_add_up_exactly_and_after_they_are_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(child_begins_at_zero_with_its_parents_handles, setup, teardown),
         cmocka_unit_test_setup_teardown(cardinality_overflows_into_one_series, setup, teardown),
