@@ -5,12 +5,20 @@
  *
  * Prints the figures crash_lost and crash_twice (tests/bench/README.md); it is a test as well.
  *
- * The parent runs the receiver `services` on a real loop, queue and ledger; the child links libsonde. The child tells
- * in a page of shared memory, which survives it, up to which number its spans are published: started, with their number
- * set. After the kill each of these was read exactly once, from a ring or as an open span, with the right contents.
+ * The parent runs the receiver `services` on a real loop, queue and ledger; the child links libsonde.
+ *
+ * The rule. A span is owed from the moment that it is started with its number set, in memory that the agent has
+ * accepted. Memory is accepted some 100 microseconds after it is made (connect, hand over): the first at a process's
+ * first span, then one for every 16 threads that live at the same time. What a process writes before that dies with it,
+ * for nobody else ever had that memory. The child knows that its memory is accepted when a sonde_flush() that it began
+ * later has succeeded: messages on the socket keep their order. Only then it publishes numbers, in a page of shared
+ * memory that survives it. After the kill each published number was read exactly once, from a ring or as an open span,
+ * with the right contents.
+ *
  * Rounds differ in what is going on when the kill comes:
  *   nested   spans up to 8 deep, ring laps              extents  spans of 4 to 20 KiB
  *   threads  threads that start (attach), write a little and end (detach), six at a time
+ *   attach   one thread after the other starts and stays, so that new memory is made and handed over all the time
  *   rename   attributes overwritten and names changed, so that bodies are caught in the middle of a move */
 #include "agent/log.h"
 #include "instrumentation/wire/skim.h"
@@ -27,14 +35,14 @@
 #include <unistd.h>
 
 enum { THREADS = 6, NUMBERS = 4 << 20, DEPTH = 8 };
-enum mode { NESTED, EXTENTS, THREADED, RENAME, MODES };
-static const char *const mode_names[] = {"nested", "extents", "threads", "rename"};
+enum { ATTACHED_MAX = 240, ATTACH_EVERY = 48, ATTACH_SPANS = 8 }; /* 16 memories; one thread in so many spans */
+enum mode { NESTED, EXTENTS, THREADED, RENAME, ATTACH, MODES };
+static const char *const mode_names[] = {"nested", "extents", "threads", "rename", "attach"};
 
 /* Survives the child. A lane is a sequence of numbers; one thread at a time works in it. */
 struct progress {
     _Atomic uint64_t published[THREADS];
     _Atomic uint64_t read[THREADS]; /* by the parent: how far the child may run ahead */
-    _Atomic uint64_t flushed;
 };
 
 struct round {
@@ -110,7 +118,43 @@ static void *thread_main(void *lane) {
     return NULL;
 }
 
+/* Until the agent has accepted the memory of all regions that this process has attached so far. */
+static void accepted(void) {
+    struct sonde_span span;
+    sonde_span_start(&span, SONDE_NAME("hello"), NULL);
+    sonde_span_end(&span);
+    while (sonde_flush(1000) != 0)
+        sched_yield();
+}
+
+static _Atomic bool lane_busy[THREADS];
+
+static void *attached_main(void *lane) {
+    unsigned number = (unsigned)(uintptr_t)lane;
+    accepted();
+    lane_run(number, ATTACH_SPANS);
+    atomic_store(&lane_busy[number], false);
+    while (pause() != 0) {
+    }
+    return NULL;
+}
+
+/* Lane 0 is this thread's; in the others threads start, one at a time in each, and stay. */
+static void attach_run(void) {
+    for (unsigned started = 0;; started += started < ATTACHED_MAX) {
+        unsigned lane = 1 + started % (THREADS - 1);
+        pthread_t thread;
+        lane_run(0, ATTACH_EVERY);
+        if (started == ATTACHED_MAX || atomic_exchange(&lane_busy[lane], true))
+            continue;
+        if (pthread_create(&thread, NULL, attached_main, (void *)(uintptr_t)lane) != 0)
+            _exit(4);
+    }
+}
+
 static void child_run(void) {
+    if (mode == ATTACH)
+        attach_run();
     if (mode != THREADED)
         lane_run(0, UINT64_MAX);
     pthread_t threads[THREADS];
@@ -124,15 +168,9 @@ static void child_run(void) {
     }
 }
 
-/* The hand-over first: memory that no agent has ever seen dies with its process, and that is no secret. */
 static void child_main(const char *path) {
     (void)setenv("SONDE_AGENT_SOCKET", path, 1);
-    struct sonde_span span;
-    sonde_span_start(&span, SONDE_NAME("hello"), NULL);
-    sonde_span_end(&span);
-    for (int i = 0; i < 100 && sonde_flush(1000) != 0; i++)
-        sched_yield();
-    atomic_store(&progress->flushed, 1);
+    accepted();
     child_run();
 }
 
@@ -212,7 +250,7 @@ static void count_round(struct round *round, uint64_t *lost, uint64_t *twice) {
         }
         memset(round->seen[lane], 0, published + 2 < NUMBERS ? published + 2 : NUMBERS);
     }
-    if (round->torn > (mode == THREADED ? THREADS : 1))
+    if (round->torn > (mode == THREADED || mode == ATTACH ? THREADS : 1))
         *twice += round->torn - 1;
     if (mode == RENAME)
         missing -= missing < round->torn ? missing : round->torn;

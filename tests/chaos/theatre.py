@@ -88,10 +88,10 @@ class Theatre:
         self.agent = None
         self.children = []
 
-    def start_agent(self):
+    def start_agent(self, prefix=()):
         path = self.dir / "sonded.yaml"
         path.write_text(CONFIG.format(page=self.page, dir=self.dir, sink=self.server.server_port) + self.more_config)
-        self.agent = Process("sonded", [self.build / "agent" / "sonded", "--config", path], self.dir)
+        self.agent = Process("sonded", [*prefix, self.build / "agent" / "sonded", "--config", path], self.dir)
         self.children.append(self.agent)
         wait_until(lambda: self.ready() or not self.agent.alive(), 30, "agent ready")
         if not self.agent.alive():
