@@ -8,12 +8,12 @@
  * The parent runs the receiver `services` on a real loop, queue and ledger; the child links libsonde.
  *
  * The rule. A span is owed from the moment that it is started with its number set, in memory that the agent has
- * accepted. Memory is accepted some 100 microseconds after it is made (connect, hand over): the first at a process's
- * first span, then one for every 16 threads that live at the same time. What a process writes before that dies with it,
- * for nobody else ever had that memory. The child knows that its memory is accepted when a sonde_flush() that it began
- * later has succeeded: messages on the socket keep their order. Only then it publishes numbers, in a page of shared
- * memory that survives it. After the kill each published number was read exactly once, from a ring or as an open span,
- * with the right contents.
+ * accepted. Memory is accepted within about a millisecond after it is made (connect, hand over): the first at a
+ * process's first span, then one for every 16 threads that live at the same time. What a process writes before that
+ * dies with it, for nobody else ever had that memory. The child knows that its memory is accepted when a sonde_flush()
+ * that it began later has succeeded: messages on the socket keep their order. Only then it publishes numbers, in a page
+ * of shared memory that survives it. After the kill each published number was read exactly once, from a ring or as an
+ * open span, with the right contents.
  *
  * Rounds differ in what is going on when the kill comes:
  *   nested   spans up to 8 deep, ring laps              extents  spans of 4 to 20 KiB
