@@ -44,7 +44,7 @@ struct sonde_pool {
 struct sonde_exporter_env {
     const char *name; /* of this instance, "otlp_http/backup" */
     struct sonde_seams seams;
-    struct sonde_http_client http;
+    struct sonde__http_client http;
     struct sonde_record_log log;
     uint32_t cursor;
     struct sonde_export_account account;

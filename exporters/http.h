@@ -46,7 +46,7 @@ struct sonde_http_response {
 
 typedef void (*sonde_http_done)(void *user, const struct sonde_http_response *response);
 
-struct sonde_http_client {
+struct sonde__http_client {
     /** Starts an exchange. Returns 0 (done is called later, exactly once, never from inside start) or an error (done is
      *  not called). ret_exchange serves cancel. */
     int (*start)(void *self, const struct sonde_http_request *request, sonde_http_done done, void *user,

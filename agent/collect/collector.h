@@ -14,7 +14,7 @@ struct sonde_collector_env {
     struct sonde_loop *loop;
     const struct sonde_seams *seams;
     struct sonde_series_source *source; /* this collector's own */
-    struct sonde_http_client http;
+    struct sonde__http_client http;
 };
 
 /** For people: /api/status, the page, `sonde status`. */

@@ -44,7 +44,7 @@ static json_t *fetch_status(const char *address) {
     if (!error)
         error = sonde_http_curl_create(fetch.loop, &client);
     if (!error) {
-        struct sonde_http_client http = sonde_http_curl_interface(client);
+        struct sonde__http_client http = sonde_http_curl_interface(client);
         error = http.start(http.self, &request, on_answer, &fetch, &exchange);
     }
     if (!error)

@@ -82,17 +82,17 @@ static int open_server(struct sonde_daemon *daemon) {
     char text[400];
     if (!agent->listen[0])
         return 0;
-    struct sonde_http_server_options options = {.listen = agent->listen,
-                                                .insecure = agent->insecure,
-                                                .allowed_hosts = &agent->allowed_hosts,
-                                                .handle = sonde__view_handle,
-                                                .user = daemon};
-    int error = sonde_http_server_create(daemon->loop, &options, &daemon->server, text, sizeof text);
+    struct sonde__http_server_options options = {.listen = agent->listen,
+                                                 .insecure = agent->insecure,
+                                                 .allowed_hosts = &agent->allowed_hosts,
+                                                 .handle = sonde__view_handle,
+                                                 .user = daemon};
+    int error = sonde__http_server_create(daemon->loop, &options, &daemon->server, text, sizeof text);
     if (error) {
         sonde_agent_log(SONDE_LOG_ERROR, "page not started", "error=%s", sonde_agent_log_quote(text));
         return error;
     }
-    const char *address = sonde_http_server_address(daemon->server);
+    const char *address = sonde__http_server_address(daemon->server);
     sonde_agent_log(SONDE_LOG_INFO, "page, API and metrics served", "page=http://%s/ metrics=http://%s/metrics",
                     address, address);
     return 0;
@@ -241,7 +241,7 @@ void sonde_daemon_run(struct sonde_daemon *daemon) {
 void sonde_daemon_destroy(struct sonde_daemon *daemon) {
     if (!daemon)
         return;
-    sonde_http_server_destroy(daemon->server);
+    sonde__http_server_destroy(daemon->server);
     for (size_t i = 0; i < daemon->probe_count; i++)
         if (daemon->probes[i].self)
             daemon->probes[i].ops->destroy(daemon->probes[i].self);

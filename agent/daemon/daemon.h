@@ -64,7 +64,7 @@ struct sonde_daemon {
     struct sonde_series_store *series;
     struct sonde_series_source *own_series;
     struct sonde_http_curl *http;
-    struct sonde_http_server *server; /* NULL = agent.listen is empty */
+    struct sonde__http_server *server; /* NULL = agent.listen is empty */
     struct sonde__outlet outlets[SONDE_CONFIG_INSTANCES_MAX];
     struct sonde__inlet inlets[SONDE_CONFIG_INSTANCES_MAX];
     struct sonde__probe probes[SONDE_CONFIG_INSTANCES_MAX];

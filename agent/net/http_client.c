@@ -391,8 +391,8 @@ static void http_cancel(void *self, void *exchange) {
     exchange_destroy(exchange);
 }
 
-struct sonde_http_client sonde_http_curl_interface(struct sonde_http_curl *client) {
-    return (struct sonde_http_client){http_start, http_cancel, client};
+struct sonde__http_client sonde_http_curl_interface(struct sonde_http_curl *client) {
+    return (struct sonde__http_client){http_start, http_cancel, client};
 }
 
 /* --- the client --- */

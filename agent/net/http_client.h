@@ -18,6 +18,6 @@ int sonde_http_curl_create(struct sonde_loop *loop, struct sonde_http_curl **ret
 /** NULL is fine. Exchanges still under way end without their done being called. */
 void sonde_http_curl_destroy(struct sonde_http_curl *client);
 /** The interface exporters and collectors get; valid until the client is destroyed. */
-struct sonde_http_client sonde_http_curl_interface(struct sonde_http_curl *client);
+struct sonde__http_client sonde_http_curl_interface(struct sonde_http_curl *client);
 
 #endif

@@ -26,7 +26,7 @@ enum header { HEADER_OTHER, HEADER_HOST };
 
 struct connection {
     LIST_ENTRY(connection) link;
-    struct sonde_http_server *server;
+    struct sonde__http_server *server;
     int fd;
     struct sonde_watch *watch;
     struct sonde_timer *timer;
@@ -47,11 +47,11 @@ struct connection {
     size_t output_at, output_end;
 };
 
-struct sonde_http_server {
+struct sonde__http_server {
     struct sonde_loop *loop;
     struct sonde_alloc alloc;
     struct sonde_time time;
-    struct sonde_http_server_options options;
+    struct sonde__http_server_options options;
     bool any_address;
     int fd;
     struct sonde_watch *watch;
@@ -67,7 +67,7 @@ static void set_deadline(struct connection *connection, uint64_t after_ns) {
 }
 
 static void connection_destroy(struct connection *connection) {
-    struct sonde_http_server *server = connection->server;
+    struct sonde__http_server *server = connection->server;
     LIST_REMOVE(connection, link);
     server->connection_count--;
     sonde_watch_destroy(connection->watch);
@@ -243,7 +243,7 @@ static bool answer_refusal(struct connection *connection, int status) {
 }
 
 static bool answer_request(struct connection *connection) {
-    struct sonde_http_server *server = connection->server;
+    struct sonde__http_server *server = connection->server;
     struct sonde_http_answer answer = {.status = 404, .content_type = "text/plain; charset=utf-8"};
     char *query = strchr(connection->url, '?');
     if (query)
@@ -372,7 +372,7 @@ static void on_deadline(void *user) {
 
 /* --- accepting --- */
 
-static int connection_create(struct sonde_http_server *server, int fd) {
+static int connection_create(struct sonde__http_server *server, int fd) {
     struct connection *connection = sonde_alloc_new(&server->alloc, sizeof *connection);
     if (!connection)
         return -ENOMEM;
@@ -396,7 +396,7 @@ static int connection_create(struct sonde_http_server *server, int fd) {
 
 /* A full house must not shut the operator out: the oldest that only waits goes, and when none waits the oldest of all.
  * Who asks and reads is served within milliseconds and is never the oldest for long. */
-static void make_room(struct sonde_http_server *server) {
+static void make_room(struct sonde__http_server *server) {
     struct connection *connection, *oldest = NULL, *waiting = NULL;
     if (server->connection_count < CONNECTIONS_MAX)
         return;
@@ -408,7 +408,7 @@ static void make_room(struct sonde_http_server *server) {
 }
 
 static void on_accept(void *user, int events) {
-    struct sonde_http_server *server = user;
+    struct sonde__http_server *server = user;
     (void)events;
     for (unsigned i = 0; i < CONNECTIONS_MAX; i++) { /* a turn's worth: the loop has others to serve */
         int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -427,10 +427,10 @@ static void on_accept(void *user, int events) {
 }
 
 static void on_retry(void *user) {
-    (void)sonde_watch_change(((struct sonde_http_server *)user)->watch, SONDE_WATCH_READ);
+    (void)sonde_watch_change(((struct sonde__http_server *)user)->watch, SONDE_WATCH_READ);
 }
 
-static int open_socket(struct sonde_http_server *server, char *error_text, size_t error_text_size) {
+static int open_socket(struct sonde__http_server *server, char *error_text, size_t error_text_size) {
     const char *listen_text = server->options.listen;
     struct sockaddr_storage address;
     socklen_t size;
@@ -457,15 +457,15 @@ static int open_socket(struct sonde_http_server *server, char *error_text, size_
     return error;
 }
 
-int sonde_http_server_create(struct sonde_loop *loop, const struct sonde_http_server_options *options,
-                             struct sonde_http_server **ret_server, char *error_text, size_t error_text_size) {
+int sonde__http_server_create(struct sonde_loop *loop, const struct sonde__http_server_options *options,
+                              struct sonde__http_server **ret_server, char *error_text, size_t error_text_size) {
     const struct sonde_seams *seams = sonde_loop_seams(loop);
-    struct sonde_http_server *server = sonde_alloc_new(&seams->alloc, sizeof *server);
+    struct sonde__http_server *server = sonde_alloc_new(&seams->alloc, sizeof *server);
     if (!server) {
         (void)snprintf(error_text, error_text_size, "out of memory");
         return -ENOMEM;
     }
-    *server = (struct sonde_http_server){
+    *server = (struct sonde__http_server){
         .loop = loop, .alloc = seams->alloc, .time = seams->time, .options = *options, .fd = -1};
     LIST_INIT(&server->connections);
     if (!server->options.head_timeout_ns)
@@ -479,14 +479,14 @@ int sonde_http_server_create(struct sonde_loop *loop, const struct sonde_http_se
             (void)snprintf(error_text, error_text_size, "agent.listen: %s", sonde_strerror(error));
     }
     if (error) {
-        sonde_http_server_destroy(server);
+        sonde__http_server_destroy(server);
         return error;
     }
     *ret_server = server;
     return 0;
 }
 
-void sonde_http_server_destroy(struct sonde_http_server *server) {
+void sonde__http_server_destroy(struct sonde__http_server *server) {
     if (!server)
         return;
     sonde_watch_destroy(server->watch);
@@ -500,6 +500,6 @@ void sonde_http_server_destroy(struct sonde_http_server *server) {
     sonde_alloc_free(&alloc, server);
 }
 
-const char *sonde_http_server_address(const struct sonde_http_server *server) {
+const char *sonde__http_server_address(const struct sonde__http_server *server) {
     return server->address;
 }

@@ -8,7 +8,7 @@
 #include "agent/loop/loop.h"
 #include "exporters/option.h"
 
-struct sonde_http_server;
+struct sonde__http_server;
 
 /** What is asked; borrowed during the call. path: from "/", without the query, not decoded. */
 struct sonde_http_asked {
@@ -23,7 +23,7 @@ struct sonde_http_answer {
     uint32_t refresh_seconds; /* 0 = the browser does not ask again by itself */
 };
 
-struct sonde_http_server_options {
+struct sonde__http_server_options {
     const char *listen; /* "127.0.0.1:4320", "[::1]:0", "localhost:4320" */
     bool insecure;      /* a listen address that is not loopback is accepted */
     const struct sonde_string_list *allowed_hosts;
@@ -33,10 +33,10 @@ struct sonde_http_server_options {
 };
 
 /** options->allowed_hosts is kept. Returns 0, or an error with a sentence in error_text. */
-int sonde_http_server_create(struct sonde_loop *loop, const struct sonde_http_server_options *options,
-                             struct sonde_http_server **ret_server, char *error_text, size_t error_text_size);
-void sonde_http_server_destroy(struct sonde_http_server *server); /* NULL is fine; closes connections */
+int sonde__http_server_create(struct sonde_loop *loop, const struct sonde__http_server_options *options,
+                              struct sonde__http_server **ret_server, char *error_text, size_t error_text_size);
+void sonde__http_server_destroy(struct sonde__http_server *server); /* NULL is fine; closes connections */
 /** The address in use, "127.0.0.1:40123"; valid as long as the server. */
-const char *sonde_http_server_address(const struct sonde_http_server *server);
+const char *sonde__http_server_address(const struct sonde__http_server *server);
 
 #endif

@@ -205,7 +205,7 @@ static void put_agent(json_t *status, const struct sonde_daemon *daemon) {
     (void)json_object_set_new(status, "state",
                               json_string(daemon->state == SONDE__DAEMON_STOPPING ? "stopping" : "running"));
     (void)json_object_set_new(status, "listen",
-                              text_of(daemon->server ? sonde_http_server_address(daemon->server) : ""));
+                              text_of(daemon->server ? sonde__http_server_address(daemon->server) : ""));
     (void)json_object_set_new(status, "socket", text_of(daemon->socket_path));
     put(status, "wakeups", sonde_loop_wakeups(daemon->loop));
     (void)json_object_set_new(status, "queue",

@@ -55,7 +55,7 @@ static void send_answered(void *user, const struct sonde_http_response *response
 
 static int send_start(struct send *send) {
     const struct otlp_http *exporter = send->exporter;
-    const struct sonde_http_client *http = &exporter->delivery.env.http;
+    const struct sonde__http_client *http = &exporter->delivery.env.http;
     const struct sonde_http_request request = {.method = "POST",
                                                .url = exporter->urls.url[send->batch->signal],
                                                .headers = &exporter->config->headers,

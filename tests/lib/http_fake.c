@@ -58,8 +58,8 @@ static void fake_cancel(void *self, void *exchange) {
     fake->cancelled++;
 }
 
-struct sonde_http_client http_fake_client(struct http_fake *fake) {
-    return (struct sonde_http_client){fake_start, fake_cancel, fake};
+struct sonde__http_client http_fake_client(struct http_fake *fake) {
+    return (struct sonde__http_client){fake_start, fake_cancel, fake};
 }
 
 size_t http_fake_open(const struct http_fake *fake) {

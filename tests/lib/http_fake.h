@@ -24,7 +24,7 @@ struct http_fake {
 
 void http_fake_init(struct http_fake *fake);
 void http_fake_deinit(struct http_fake *fake);
-struct sonde_http_client http_fake_client(struct http_fake *fake);
+struct sonde__http_client http_fake_client(struct http_fake *fake);
 
 /** Index of the oldest exchange that is open, SIZE_MAX when there is none. */
 size_t http_fake_open(const struct http_fake *fake);

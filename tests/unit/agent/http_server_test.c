@@ -21,7 +21,7 @@
 
 struct world {
     struct sonde_loop *loop;
-    struct sonde_http_server *server;
+    struct sonde__http_server *server;
     struct sonde_string_list hosts;
     struct sonde_timer *poll;
     pthread_t thread;
@@ -95,13 +95,13 @@ static void open_world(struct world *world, uint64_t head_timeout_ns) {
     memset(world, 0, sizeof *world);
     world->hosts = (struct sonde_string_list){names, 1};
     assert_int_equal(sonde_loop_create(&world->loop), 0);
-    struct sonde_http_server_options options = {.listen = "127.0.0.1:0",
-                                                .allowed_hosts = &world->hosts,
-                                                .handle = handle,
-                                                .user = world,
-                                                .head_timeout_ns = head_timeout_ns};
-    assert_int_equal(sonde_http_server_create(world->loop, &options, &world->server, why, sizeof why), 0);
-    world->port = (uint16_t)strtoul(strchr(sonde_http_server_address(world->server), ':') + 1, NULL, 10);
+    struct sonde__http_server_options options = {.listen = "127.0.0.1:0",
+                                                 .allowed_hosts = &world->hosts,
+                                                 .handle = handle,
+                                                 .user = world,
+                                                 .head_timeout_ns = head_timeout_ns};
+    assert_int_equal(sonde__http_server_create(world->loop, &options, &world->server, why, sizeof why), 0);
+    world->port = (uint16_t)strtoul(strchr(sonde__http_server_address(world->server), ':') + 1, NULL, 10);
     world->got = malloc(8 * BIG);
     assert_int_equal(sonde_timer_create(world->loop, on_poll, world, &world->poll), 0);
 }
@@ -122,7 +122,7 @@ static const char *talk(struct world *world, const char *text) {
 static void close_world(struct world *world) {
     free(world->got);
     sonde_timer_destroy(world->poll);
-    sonde_http_server_destroy(world->server);
+    sonde__http_server_destroy(world->server);
     sonde_loop_destroy(world->loop);
 }
 static size_t count(const char *text, const char *part) {
@@ -271,7 +271,7 @@ static void destroy_closes_what_is_open(void **state) {
     open_world(&world, 0);
     int fd = dial(world.port);
     (void)talk(&world, "GET / HTTP/1.1\r\n" H LAST);
-    sonde_http_server_destroy(world.server);
+    sonde__http_server_destroy(world.server);
     world.server = NULL;
     char byte;
     assert_true(recv(fd, &byte, 1, 0) <= 0);
@@ -293,15 +293,15 @@ static void listen_addresses_are_checked(void **state) {
     struct sonde_loop *loop;
     assert_int_equal(sonde_loop_create(&loop), 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct sonde_http_server *server = NULL;
-        struct sonde_http_server_options options = {
+        struct sonde__http_server *server = NULL;
+        struct sonde__http_server_options options = {
             .listen = rows[i].listen, .insecure = rows[i].insecure, .handle = handle};
         char why[300] = "";
-        int error = sonde_http_server_create(loop, &options, &server, why, sizeof why);
+        int error = sonde__http_server_create(loop, &options, &server, why, sizeof why);
         if ((error == 0) != rows[i].good)
             fail_msg("%s: %d %s", rows[i].listen, error, why);
         assert_true(error == 0 || strstr(why, "agent.listen"));
-        sonde_http_server_destroy(server);
+        sonde__http_server_destroy(server);
     }
     sonde_loop_destroy(loop);
 }
