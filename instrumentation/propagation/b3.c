@@ -7,37 +7,29 @@
 
 enum { TRACE_ID_SIZE = 32, SHORT_TRACE_ID_SIZE = 16, SPAN_ID_SIZE = 16 };
 
-static void set_decision(struct sonde_span_context *span, enum sonde_decision decision) {
-    span->decision = (uint8_t)decision;
-    span->flags = decision >= SONDE_DECISION_ACCEPT ? SONDE_TRACE_FLAG_SAMPLED : 0;
+static uint64_t state_word(enum sonde_decision decision) {
+    return SONDE__STATE_REMOTE | SONDE__STATE_DECISION(decision) |
+           (decision >= SONDE_DECISION_ACCEPT ? SONDE_TRACE_FLAG_SAMPLED : 0);
 }
 
 /** 32 digits, or 16 that are padded on the left. */
-static enum sonde_extract_reason read_trace_id(const char *text, size_t size, struct sonde_span_context *ret_span) {
-    uint64_t high = 0, low;
+static inline enum sonde_extract_reason read_trace_id(const char *text, size_t size, struct sonde__ids *ids) {
+    ids->high = 0;
     if (size != TRACE_ID_SIZE && size != SHORT_TRACE_ID_SIZE)
         return SONDE_EXTRACT_LENGTH;
-    bool hex = size == SHORT_TRACE_ID_SIZE || sonde__hex_read8(text, &high);
-    hex &= sonde__hex_read8(text + size - 16, &low);
+    bool hex = size == SHORT_TRACE_ID_SIZE || sonde__hex_read8(text, &ids->high);
+    hex &= sonde__hex_read8(text + size - 16, &ids->low);
     if (!hex)
         return SONDE_EXTRACT_HEX;
-    if ((high | low) == 0)
-        return SONDE_EXTRACT_ZERO_ID;
-    memcpy(ret_span->trace_id, &high, 8);
-    memcpy(ret_span->trace_id + 8, &low, 8);
-    return SONDE_EXTRACT_OK;
+    return (ids->high | ids->low) == 0 ? SONDE_EXTRACT_ZERO_ID : SONDE_EXTRACT_OK;
 }
 
-static enum sonde_extract_reason read_span_id(const char *text, size_t size, struct sonde_span_context *ret_span) {
-    uint64_t id;
+static inline enum sonde_extract_reason read_span_id(const char *text, size_t size, struct sonde__ids *ids) {
     if (size != SPAN_ID_SIZE)
         return SONDE_EXTRACT_LENGTH;
-    if (!sonde__hex_read8(text, &id))
+    if (!sonde__hex_read8(text, &ids->span))
         return SONDE_EXTRACT_HEX;
-    if (id == 0)
-        return SONDE_EXTRACT_ZERO_ID;
-    memcpy(ret_span->span_id, &id, 8);
-    return SONDE_EXTRACT_OK;
+    return ids->span == 0 ? SONDE_EXTRACT_ZERO_ID : SONDE_EXTRACT_OK;
 }
 
 static bool read_state(char c, enum sonde_decision *ret_decision) {
@@ -61,14 +53,10 @@ static enum sonde_extract_reason read_tail(const char *text, size_t size, enum s
     return size == 3 + SPAN_ID_SIZE && sonde__hex_read8(text + 3, &parent) ? SONDE_EXTRACT_OK : SONDE_EXTRACT_FIELDS;
 }
 
-enum sonde_extract_reason sonde__b3_read(const char *text, size_t size, struct sonde_span_context *ret_span) {
-    struct sonde_span_context span = {.is_remote = 1};
+static inline enum sonde_extract_reason read_single(const char *text, size_t size, struct sonde__ids *ids) {
     enum sonde_decision decision;
     if (size == 1 && read_state(text[0], &decision)) {
-        span.is_remote = 0;
-        set_decision(&span, decision);
-        span.flags = 0;
-        *ret_span = span;
+        *ids = (struct sonde__ids){.state = SONDE__STATE_DECISION(decision)};
         return SONDE_EXTRACT_DECISION;
     }
     size_t id = size > TRACE_ID_SIZE && text[TRACE_ID_SIZE] == '-'               ? TRACE_ID_SIZE
@@ -76,18 +64,25 @@ enum sonde_extract_reason sonde__b3_read(const char *text, size_t size, struct s
                                                                                  : 0;
     if (id == 0)
         return SONDE_EXTRACT_FIELDS;
-    enum sonde_extract_reason reason = read_trace_id(text, id, &span);
+    enum sonde_extract_reason reason = read_trace_id(text, id, ids);
     if (reason != SONDE_EXTRACT_OK)
         return reason;
     size_t end = id + 1 + SPAN_ID_SIZE;
     if (size < end || (size > end && text[end] != '-'))
         return SONDE_EXTRACT_LENGTH;
-    if ((reason = read_span_id(text + id + 1, SPAN_ID_SIZE, &span)) != SONDE_EXTRACT_OK ||
+    if ((reason = read_span_id(text + id + 1, SPAN_ID_SIZE, ids)) != SONDE_EXTRACT_OK ||
         (reason = read_tail(text + end, size - end, &decision)) != SONDE_EXTRACT_OK)
         return reason;
-    set_decision(&span, decision);
-    *ret_span = span;
+    ids->state = state_word(decision);
     return SONDE_EXTRACT_OK;
+}
+
+enum sonde_extract_reason sonde__b3_read(const char *text, size_t size, struct sonde_span_context *ret_span) {
+    struct sonde__ids ids;
+    enum sonde_extract_reason reason = read_single(text, size, &ids);
+    if (reason == SONDE_EXTRACT_OK || reason == SONDE_EXTRACT_DECISION)
+        sonde__ids_store(ret_span, &ids);
+    return reason;
 }
 
 /** The state as one character, '\0' for none. Without ids only a decision is one; with ids the flag is newer. */
@@ -173,8 +168,7 @@ static enum sonde_extract_reason multi_state(const struct sonde__source *source,
     return SONDE_EXTRACT_OK;
 }
 
-static enum sonde_extract_reason multi_read(const struct sonde__source *source, struct sonde_span_context *ret_span) {
-    struct sonde_span_context span = {.is_remote = 1};
+static enum sonde_extract_reason multi_read(const struct sonde__source *source, struct sonde__ids *ids) {
     struct sonde_string trace_id, span_id;
     enum sonde_decision decision;
     enum sonde_extract_reason state = multi_state(source, &decision), reason;
@@ -185,34 +179,37 @@ static enum sonde_extract_reason multi_read(const struct sonde__source *source, 
     if (!has_trace_id && !has_span_id) {
         if (state == SONDE_EXTRACT_ABSENT)
             return state;
-        ret_span->decision = (uint8_t)decision;
+        ids->state = SONDE__STATE_DECISION(decision);
         return SONDE_EXTRACT_DECISION;
     }
     if (!has_trace_id || !has_span_id)
         return SONDE_EXTRACT_FIELDS;
-    if ((reason = read_trace_id(trace_id.data, trace_id.size, &span)) != SONDE_EXTRACT_OK ||
-        (reason = read_span_id(span_id.data, span_id.size, &span)) != SONDE_EXTRACT_OK)
+    if ((reason = read_trace_id(trace_id.data, trace_id.size, ids)) != SONDE_EXTRACT_OK ||
+        (reason = read_span_id(span_id.data, span_id.size, ids)) != SONDE_EXTRACT_OK)
         return reason;
-    set_decision(&span, decision);
-    *ret_span = span;
+    ids->state = state_word(decision);
     return SONDE_EXTRACT_OK;
 }
 
 static enum sonde_extract_reason b3_extract(const struct sonde__source *source, struct sonde_context *context) {
-    struct sonde_span_context span;
+    struct sonde__ids ids = {.state = 0};
     struct sonde_string text;
     enum sonde_extract_reason reason = SONDE_EXTRACT_ABSENT;
     if (sonde__source_get(source, SONDE__FIELD_B3, &text))
-        reason = sonde__b3_read(text.data, text.size, &span);
-    if (reason != SONDE_EXTRACT_OK && reason != SONDE_EXTRACT_DECISION) {
-        enum sonde_extract_reason multi = multi_read(source, &span);
+        reason = read_single(text.data, text.size, &ids);
+    if (__builtin_expect(reason == SONDE_EXTRACT_OK, 1)) {
+        sonde__context_found(context, &ids);
+        return reason;
+    }
+    if (reason != SONDE_EXTRACT_DECISION) {
+        enum sonde_extract_reason multi = multi_read(source, &ids);
         if (reason == SONDE_EXTRACT_ABSENT || multi == SONDE_EXTRACT_OK || multi == SONDE_EXTRACT_DECISION)
             reason = multi;
     }
     if (reason == SONDE_EXTRACT_OK)
-        sonde__context_found(context, &span);
+        sonde__context_found(context, &ids);
     else if (reason == SONDE_EXTRACT_DECISION)
-        (void)sonde__decision_found(context, (enum sonde_decision)span.decision);
+        (void)sonde__decision_found(context, (enum sonde_decision)(ids.state >> 16));
     return reason;
 }
 

@@ -112,7 +112,7 @@ static bool tag_name_is_plain(struct sonde_string name) {
 /* ---- in ---- */
 
 struct incoming {
-    struct sonde_span_context span;
+    struct sonde__ids ids;
     int priority;
     bool has_priority;
     struct sonde_string origin, tags;
@@ -128,11 +128,10 @@ static bool read_tags(struct incoming *in, struct text *member) {
             continue;
         struct sonde_string name = {pair.data, (size_t)(equals - pair.data)};
         struct sonde_string value = {equals + 1, pair.size - name.size - 1};
-        uint64_t high;
         if (name.size == sizeof TAG_TID - 1 && begins(name, SONDE__TEXT(TAG_TID))) {
-            good = value.size == 16 && sonde__hex_read8(value.data, &high);
-            if (good)
-                memcpy(in->span.trace_id, &high, 8);
+            good = value.size == 16 && sonde__hex_read8(value.data, &in->ids.high);
+            if (!good)
+                in->ids.high = 0;
         } else if (begins(name, SONDE__TEXT(TAG_PREFIX))) {
             name.data += sizeof TAG_PREFIX - 1;
             name.size -= sizeof TAG_PREFIX - 1;
@@ -156,9 +155,9 @@ static enum sonde_extract_reason read_ids(const struct sonde__source *source, st
         return bad == 1 ? SONDE_EXTRACT_FIELDS : SONDE_EXTRACT_RANGE;
     if (low == 0 || id == 0)
         return SONDE_EXTRACT_ZERO_ID;
-    sonde__id_store(in->span.trace_id + 8, low);
-    sonde__id_store(in->span.span_id, id);
-    in->span.is_remote = 1;
+    in->ids.low = __builtin_bswap64(low);
+    in->ids.span = __builtin_bswap64(id);
+    in->ids.state = SONDE__STATE_REMOTE;
     return SONDE_EXTRACT_OK;
 }
 
@@ -170,9 +169,9 @@ static enum sonde_extract_reason read_rest(const struct sonde__source *source, s
             return SONDE_EXTRACT_SAMPLED;
         in->has_priority = true;
     }
-    in->span.flags = in->priority > 0 ? SONDE_TRACE_FLAG_SAMPLED : 0;
+    in->ids.state |= in->priority > 0 ? SONDE_TRACE_FLAG_SAMPLED : 0;
     if (!in->has_priority)
-        in->span.decision = SONDE_DECISION_DEFER;
+        in->ids.state |= SONDE__STATE_DECISION(SONDE_DECISION_DEFER);
     (void)sonde__source_get(source, SONDE__FIELD_DATADOG_ORIGIN, &in->origin);
     if (sonde__source_get(source, SONDE__FIELD_DATADOG_TAGS, &in->tags) && in->tags.size > TAGS_SIZE_MAX) {
         in->tags.size = 0;
@@ -193,7 +192,7 @@ static void keep(struct sonde_context *context, const struct incoming *in, const
         put_part(&member, "s", none, (struct sonde_string){state, strlen(state)});
     }
     char parent[16];
-    sonde__hex_write8(in->span.span_id, parent);
+    sonde__hex_write8((const uint8_t *)&in->ids.span, parent);
     put_part(&member, "p", none, (struct sonde_string){parent, sizeof parent});
     put_part(&member, "o", none, in->origin);
     if (tags->size && tags->size + 1 <= member.most - member.size) {
@@ -216,7 +215,7 @@ static enum sonde_extract_reason datadog_extract(const struct sonde__source *sou
     tags.most = MEMBER_SIZE_MAX - sizeof "s:-1;p:0123456789abcdef;"; /* the fixed parts come first */
     if (!read_tags(&in, &tags))
         reason = SONDE_EXTRACT_TAGS_MALFORMED;
-    sonde__context_found(context, &in.span);
+    sonde__context_found(context, &in.ids);
     keep(context, &in, &tags);
     return reason;
 }

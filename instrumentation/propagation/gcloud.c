@@ -6,32 +6,40 @@
 
 enum { SPAN_ID_AT = 33, VALUE_SIZE_MAX = 128 };
 
-enum sonde_extract_reason sonde__gcloud_read(const char *text, size_t size, struct sonde_span_context *ret_span) {
-    struct sonde_span_context span = {.is_remote = 1, .decision = SONDE_DECISION_DEFER};
-    uint64_t high, low, id;
+static inline enum sonde_extract_reason read_value(const char *text, size_t size, struct sonde__ids *ids) {
+    ids->state = SONDE__STATE_REMOTE | SONDE__STATE_DECISION(SONDE_DECISION_DEFER);
     if (size <= SPAN_ID_AT || size > VALUE_SIZE_MAX || text[SPAN_ID_AT - 1] != '/')
         return SONDE_EXTRACT_FIELDS;
-    if (!sonde__hex_read8(text, &high) || !sonde__hex_read8(text + 16, &low))
+    bool hex = sonde__hex_read8(text, &ids->high);
+    hex &= sonde__hex_read8(text + 16, &ids->low);
+    if (!hex)
         return SONDE_EXTRACT_HEX;
-    const char *options = memchr(text + SPAN_ID_AT, ';', size - SPAN_ID_AT);
-    size_t id_size = (options ? (size_t)(options - text) : size) - SPAN_ID_AT;
-    int bad = sonde__decimal_read(text + SPAN_ID_AT, id_size, &id);
+    size_t id_size = size - SPAN_ID_AT;
+    if (id_size > 4 && text[size - 4] == ';') /* the usual ";o=1" */
+        id_size -= 4;
+    else if (memchr(text + SPAN_ID_AT, ';', id_size))
+        return SONDE_EXTRACT_SAMPLED;
+    const char *options = text + SPAN_ID_AT + id_size;
+    int bad = sonde__decimal_read(text + SPAN_ID_AT, id_size, &ids->span);
     if (bad)
         return bad == 1 ? SONDE_EXTRACT_FIELDS : SONDE_EXTRACT_RANGE;
-    if (options) {
-        size_t options_size = size - SPAN_ID_AT - id_size;
-        if (options_size != 4 || options[1] != 'o' || options[2] != '=' || options[3] < '0' || options[3] > '9')
+    if (options < text + size) {
+        if (options[1] != 'o' || options[2] != '=' || options[3] < '0' || options[3] > '9')
             return SONDE_EXTRACT_SAMPLED;
-        span.decision = SONDE_DECISION_NONE;
-        span.flags = options[3] == '1' ? SONDE_TRACE_FLAG_SAMPLED : 0;
+        ids->state = SONDE__STATE_REMOTE | (options[3] == '1' ? SONDE_TRACE_FLAG_SAMPLED : 0);
     }
-    if ((high | low) == 0 || id == 0)
+    if ((ids->high | ids->low) == 0 || ids->span == 0)
         return SONDE_EXTRACT_ZERO_ID;
-    memcpy(span.trace_id, &high, 8);
-    memcpy(span.trace_id + 8, &low, 8);
-    sonde__id_store(span.span_id, id);
-    *ret_span = span;
+    ids->span = __builtin_bswap64(ids->span);
     return SONDE_EXTRACT_OK;
+}
+
+enum sonde_extract_reason sonde__gcloud_read(const char *text, size_t size, struct sonde_span_context *ret_span) {
+    struct sonde__ids ids;
+    enum sonde_extract_reason reason = read_value(text, size, &ids);
+    if (reason == SONDE_EXTRACT_OK)
+        sonde__ids_store(ret_span, &ids);
+    return reason;
 }
 
 size_t sonde__gcloud_write(const struct sonde_span_context *span, char ret_text[SONDE__GCLOUD_SIZE]) {
@@ -55,13 +63,13 @@ static int gcloud_inject(const struct sonde_context *context, const struct sonde
 }
 
 static enum sonde_extract_reason gcloud_extract(const struct sonde__source *source, struct sonde_context *context) {
-    struct sonde_span_context span;
+    struct sonde__ids ids;
     struct sonde_string text;
     if (!sonde__source_get(source, SONDE__FIELD_GCLOUD, &text))
         return SONDE_EXTRACT_ABSENT;
-    enum sonde_extract_reason reason = sonde__gcloud_read(text.data, text.size, &span);
+    enum sonde_extract_reason reason = read_value(text.data, text.size, &ids);
     if (reason == SONDE_EXTRACT_OK)
-        sonde__context_found(context, &span);
+        sonde__context_found(context, &ids);
     return reason;
 }
 

@@ -40,9 +40,13 @@ static bool split(const char *text, size_t size, struct sonde_string ret_parts[P
     return true;
 }
 
-static enum sonde_extract_reason read_parts(const struct sonde_string parts[PARTS],
-                                            struct sonde_span_context *ret_span) {
-    struct sonde_span_context span = {.is_remote = 1};
+static inline uint64_t state_word(uint64_t flags) {
+    bool debug = (flags & (FLAG_SAMPLED | FLAG_DEBUG)) == (FLAG_SAMPLED | FLAG_DEBUG);
+    return SONDE__STATE_REMOTE | SONDE__STATE_DECISION(debug ? SONDE_DECISION_DEBUG : SONDE_DECISION_NONE) |
+           (flags & FLAG_SAMPLED ? SONDE_TRACE_FLAG_SAMPLED : 0);
+}
+
+static enum sonde_extract_reason read_parts(const struct sonde_string parts[PARTS], struct sonde__ids *ids) {
     uint64_t high = 0, low, id, flags;
     size_t size = parts[0].size, high_size = size > 16 ? size - 16 : 0;
     if (size == 0 || size > TRACE_ID_MAX || parts[1].size == 0 || parts[1].size > SPAN_ID_MAX)
@@ -55,17 +59,14 @@ static enum sonde_extract_reason read_parts(const struct sonde_string parts[PART
         return SONDE_EXTRACT_ZERO_ID;
     if (parts[3].size > FLAGS_MAX || !sonde__hex_number(parts[3].data, parts[3].size, &flags))
         return SONDE_EXTRACT_SAMPLED;
-    sonde__id_store(span.trace_id, high);
-    sonde__id_store(span.trace_id + 8, low);
-    sonde__id_store(span.span_id, id);
-    span.flags = flags & FLAG_SAMPLED ? SONDE_TRACE_FLAG_SAMPLED : 0;
-    if ((flags & (FLAG_SAMPLED | FLAG_DEBUG)) == (FLAG_SAMPLED | FLAG_DEBUG))
-        span.decision = SONDE_DECISION_DEBUG;
-    *ret_span = span;
+    *ids =
+        (struct sonde__ids){__builtin_bswap64(high), __builtin_bswap64(low), __builtin_bswap64(id), state_word(flags)};
     return SONDE_EXTRACT_OK;
 }
 
-enum sonde_extract_reason sonde__jaeger_read(const char *text, size_t size, struct sonde_span_context *ret_span) {
+/** Values of other lengths than the usual, or coded. */
+static __attribute__((noinline)) enum sonde_extract_reason read_any(const char *text, size_t size,
+                                                                    struct sonde__ids *ids) {
     char decoded[VALUE_SIZE_MAX];
     struct sonde_string parts[PARTS];
     if (size > VALUE_SIZE_MAX)
@@ -74,7 +75,29 @@ enum sonde_extract_reason sonde__jaeger_read(const char *text, size_t size, stru
         size = decode_colons(text, size, decoded);
         text = decoded;
     }
-    return split(text, size, parts) ? read_parts(parts, ret_span) : SONDE_EXTRACT_FIELDS;
+    return split(text, size, parts) ? read_parts(parts, ids) : SONDE_EXTRACT_FIELDS;
+}
+
+static inline enum sonde_extract_reason read_value(const char *text, size_t size, struct sonde__ids *ids) {
+    /* As all writers write it: full ids, no parent, one digit of flags. */
+    if (size != SONDE__JAEGER_SIZE || text[32] != ':' || memcmp(text + 49, ":0:", 3) != 0 ||
+        sonde__hex_digit(text[52]) < 0)
+        return read_any(text, size, ids);
+    bool hex = sonde__hex_read8(text, &ids->high);
+    hex &= sonde__hex_read8(text + 16, &ids->low);
+    hex &= sonde__hex_read8(text + 33, &ids->span);
+    if (!hex || (ids->high | ids->low) == 0 || ids->span == 0)
+        return read_any(text, size, ids);
+    ids->state = state_word((unsigned)sonde__hex_digit(text[52]));
+    return SONDE_EXTRACT_OK;
+}
+
+enum sonde_extract_reason sonde__jaeger_read(const char *text, size_t size, struct sonde_span_context *ret_span) {
+    struct sonde__ids ids;
+    enum sonde_extract_reason reason = read_value(text, size, &ids);
+    if (reason == SONDE_EXTRACT_OK)
+        sonde__ids_store(ret_span, &ids);
+    return reason;
 }
 
 size_t sonde__jaeger_write(const struct sonde_span_context *span, char ret_text[SONDE__JAEGER_SIZE]) {
@@ -115,23 +138,30 @@ static bool add_list(void *user, struct sonde_string text) {
     return true;
 }
 
-static enum sonde_extract_reason jaeger_extract(const struct sonde__source *source, struct sonde_context *context) {
-    struct sonde_span_context span;
-    struct sonde_string text;
+static void extract_baggage(const struct sonde__source *source, struct sonde_context *context) {
     struct sonde__baggage_reader reader;
-    uint32_t before = context->baggage_length;
+    struct sonde_string text;
     sonde__source_prefixed(source, SONDE__TEXT("uberctx-"), SONDE_BAGGAGE_ENTRIES_MAX, add_coded, context);
+    if (!sonde__source_get(source, SONDE__FIELD_JAEGER_BAGGAGE, &text))
+        return;
     sonde__baggage_reader_init(&reader, context);
     sonde__source_each(source, SONDE__FIELD_JAEGER_BAGGAGE, add_list, &reader);
-    enum sonde_extract_reason reason = context->baggage_length != before ? SONDE_EXTRACT_BAGGAGE : SONDE_EXTRACT_ABSENT;
+}
+
+static enum sonde_extract_reason jaeger_extract(const struct sonde__source *source, struct sonde_context *context) {
+    struct sonde__ids ids;
+    struct sonde_string text;
+    uint32_t before = context->baggage_length;
+    extract_baggage(source, context);
     if (sonde__source_get(source, SONDE__FIELD_JAEGER, &text)) {
-        reason = sonde__jaeger_read(text.data, text.size, &span);
+        enum sonde_extract_reason reason = read_value(text.data, text.size, &ids);
         if (reason == SONDE_EXTRACT_OK)
-            sonde__context_found(context, &span);
-    } else if (sonde__source_get(source, SONDE__FIELD_JAEGER_DEBUG, &text) && text.size) {
-        reason = sonde__decision_found(context, SONDE_DECISION_DEBUG);
+            sonde__context_found(context, &ids);
+        return reason;
     }
-    return reason;
+    if (sonde__source_get(source, SONDE__FIELD_JAEGER_DEBUG, &text) && text.size)
+        return sonde__decision_found(context, SONDE_DECISION_DEBUG);
+    return context->baggage_length != before ? SONDE_EXTRACT_BAGGAGE : SONDE_EXTRACT_ABSENT;
 }
 
 const struct sonde__propagator sonde__propagator_jaeger = {

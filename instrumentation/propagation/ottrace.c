@@ -58,31 +58,27 @@ static bool read_sampled(struct sonde_string text, bool *ret_sampled) {
            (text.size == 1 && text.data[0] == '0');
 }
 
-static enum sonde_extract_reason read_ids(const struct sonde__source *source, struct sonde_span_context *ret_span) {
-    struct sonde_span_context span = {.is_remote = 1};
+static enum sonde_extract_reason read_ids(const struct sonde__source *source, struct sonde__ids *ids) {
     struct sonde_string trace_id, span_id, text;
-    uint64_t high = 0, low, id;
     bool sampled;
+    ids->high = 0;
     if (!sonde__source_get(source, SONDE__FIELD_OT_TRACE_ID, &trace_id) ||
         !sonde__source_get(source, SONDE__FIELD_OT_SPAN_ID, &span_id))
         return SONDE_EXTRACT_ABSENT;
     if ((trace_id.size != 16 && trace_id.size != 32) || span_id.size != 16)
         return SONDE_EXTRACT_LENGTH;
-    bool hex = trace_id.size == 16 || sonde__hex_read8(trace_id.data, &high);
-    if (!hex || !sonde__hex_read8(trace_id.data + trace_id.size - 16, &low) || !sonde__hex_read8(span_id.data, &id))
+    if ((trace_id.size == 32 && !sonde__hex_read8(trace_id.data, &ids->high)) ||
+        !sonde__hex_read8(trace_id.data + trace_id.size - 16, &ids->low) || !sonde__hex_read8(span_id.data, &ids->span))
         return SONDE_EXTRACT_HEX;
-    if ((high | low) == 0 || id == 0)
+    if ((ids->high | ids->low) == 0 || ids->span == 0)
         return SONDE_EXTRACT_ZERO_ID;
-    memcpy(span.trace_id, &high, 8);
-    memcpy(span.trace_id + 8, &low, 8);
-    memcpy(span.span_id, &id, 8);
+    ids->state = SONDE__STATE_REMOTE;
     if (!sonde__source_get(source, SONDE__FIELD_OT_SAMPLED, &text))
-        span.decision = SONDE_DECISION_DEFER;
+        ids->state |= SONDE__STATE_DECISION(SONDE_DECISION_DEFER);
     else if (!read_sampled(text, &sampled))
         return SONDE_EXTRACT_SAMPLED;
     else
-        span.flags = sampled ? SONDE_TRACE_FLAG_SAMPLED : 0;
-    *ret_span = span;
+        ids->state |= sampled ? SONDE_TRACE_FLAG_SAMPLED : 0;
     return SONDE_EXTRACT_OK;
 }
 
@@ -91,12 +87,12 @@ static void add_plain(void *user, struct sonde_string key, struct sonde_string v
 }
 
 static enum sonde_extract_reason ot_extract(const struct sonde__source *source, struct sonde_context *context) {
-    struct sonde_span_context span;
+    struct sonde__ids ids;
     uint32_t before = context->baggage_length;
     sonde__source_prefixed(source, SONDE__TEXT("ot-baggage-"), SONDE_BAGGAGE_ENTRIES_MAX, add_plain, context);
-    enum sonde_extract_reason reason = read_ids(source, &span);
+    enum sonde_extract_reason reason = read_ids(source, &ids);
     if (reason == SONDE_EXTRACT_OK)
-        sonde__context_found(context, &span);
+        sonde__context_found(context, &ids);
     return reason == SONDE_EXTRACT_ABSENT && context->baggage_length != before ? SONDE_EXTRACT_BAGGAGE : reason;
 }
 

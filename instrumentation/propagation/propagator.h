@@ -6,6 +6,7 @@
 
 #include "instrumentation/propagation/source.h"
 #include <sonde/propagation.h>
+#include <string.h>
 
 /** name, summary  static; the name is the one OTEL_PROPAGATORS uses.
  *  reads    bits of the fields that extract asks for.
@@ -40,9 +41,36 @@ static inline bool sonde__reason_is_found(enum sonde_extract_reason reason) {
            reason == SONDE_EXTRACT_TAGS_LENGTH;
 }
 
+/** A span context as words, each in the order of the wire: kept in registers while it is read and stored once, since a
+ *  struct put together from bytes and then copied in wider pieces stalls the processor.
+ *  state  flags, is_remote and decision, as their bytes follow each other. */
+struct sonde__ids {
+    uint64_t high, low, span, state;
+};
+#define SONDE__STATE_REMOTE         ((uint64_t)1 << 8)
+#define SONDE__STATE_DECISION(from) ((uint64_t)(from) << 16)
+
+static inline void sonde__ids_store(struct sonde_span_context *ret_span, const struct sonde__ids *ids) {
+    memcpy(ret_span->trace_id, &ids->high, 8);
+    memcpy(ret_span->trace_id + 8, &ids->low, 8);
+    memcpy(ret_span->span_id, &ids->span, 8);
+    memcpy(&ret_span->flags, &ids->state, 8);
+}
+_Static_assert(offsetof(struct sonde_span_context, decision) == 26 && sizeof(struct sonde_span_context) == 32,
+               "the state is one word");
+
 /** Puts in a span context that replaces what an earlier format found. The same ids again are the same context in
  * another spelling: tracestate and the random flag, which other formats cannot say, stay. */
-void sonde__context_found(struct sonde_context *context, const struct sonde_span_context *span);
+static inline void sonde__context_found(struct sonde_context *context, const struct sonde__ids *ids) {
+    uint64_t old[3];
+    struct sonde__ids fresh = *ids;
+    memcpy(old, context->span.trace_id, sizeof old);
+    if (((old[0] ^ ids->high) | (old[1] ^ ids->low) | (old[2] ^ ids->span)) == 0)
+        fresh.state |= context->span.flags & SONDE_TRACE_FLAG_RANDOM;
+    else
+        context->tracestate_length = 0;
+    sonde__ids_store(&context->span, &fresh);
+}
 /** Puts in a decision that came without ids; a span context found by another format stays as it is. */
 enum sonde_extract_reason sonde__decision_found(struct sonde_context *context, enum sonde_decision decision);
 

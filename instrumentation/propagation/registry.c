@@ -108,16 +108,6 @@ void sonde_propagators_list(sonde_carrier_visit visit, void *user) {
 
 /* ---- what propagators share ---- */
 
-void sonde__context_found(struct sonde_context *context, const struct sonde_span_context *span) {
-    struct sonde_span_context *old = &context->span;
-    bool same = memcmp(old->trace_id, span->trace_id, 16) == 0 && memcmp(old->span_id, span->span_id, 8) == 0;
-    uint8_t random = same ? old->flags & SONDE_TRACE_FLAG_RANDOM : 0;
-    if (!same)
-        context->tracestate_length = 0;
-    *old = *span;
-    old->flags |= random;
-}
-
 enum sonde_extract_reason sonde__decision_found(struct sonde_context *context, enum sonde_decision decision) {
     if (!sonde_span_context_is_valid(&context->span))
         context->span.decision = (uint8_t)decision;

@@ -19,14 +19,27 @@ enum {
     SCAN_MAX = 32768,
 };
 
+/* Classes of bytes; a table, for every byte of every list passes here. */
+enum { KEY_START = 1, KEY_CHAR = 2, VALUE_CHAR = 4 };
+#define ALL (KEY_START | KEY_CHAR | VALUE_CHAR)
+#define KEY (KEY_CHAR | VALUE_CHAR)
+static const uint8_t classes[256] = {
+    [' ' ... ')'] = VALUE_CHAR, ['*'] = KEY,         ['+'] = VALUE_CHAR,         ['-'] = KEY,
+    ['.'] = VALUE_CHAR,         ['/'] = KEY,         ['0' ... '9'] = ALL,        [':' ... '<'] = VALUE_CHAR,
+    ['>' ... '?'] = VALUE_CHAR, ['@'] = KEY,         ['A' ... '^'] = VALUE_CHAR, ['_'] = KEY,
+    ['`'] = VALUE_CHAR,         ['a' ... 'z'] = ALL, ['{' ... '~'] = VALUE_CHAR,
+};
+#undef ALL
+#undef KEY
+
 static bool is_key_start(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    return classes[(uint8_t)c] & KEY_START;
 }
 static bool is_key_char(char c) {
-    return is_key_start(c) || c == '_' || c == '-' || c == '*' || c == '/' || c == '@';
+    return classes[(uint8_t)c] & KEY_CHAR;
 }
 static bool is_value_char(char c) {
-    return c >= 0x20 && c <= 0x7e && c != ',' && c != '=';
+    return classes[(uint8_t)c] & VALUE_CHAR;
 }
 static bool is_space(char c) {
     return c == ' ' || c == '\t';
@@ -140,11 +153,27 @@ void sonde__tracestate_shorten(struct sonde_context *context, size_t size_max) {
     (void)compact(context, members, count, choose(members, count, size_max));
 }
 
+/** Notes a key. Returns whether it may have been noted before; if not, there is no need to look. */
+static bool note_key(struct sonde__tracestate_reader *reader, const char *key, size_t size) {
+    uint32_t hash = (uint32_t)size * 0x9E3779B1u ^ (uint8_t)key[0] * 0x85EBCA6Bu ^
+                    (uint8_t)key[size - 1] * 0xC2B2AE35u ^ (uint8_t)key[size - 1 - (size > 1)] * 0x27D4EB2Fu ^
+                    (uint8_t)key[size / 2] * 0x165667B1u;
+    hash ^= hash >> 15;
+    uint64_t bit = (uint64_t)1 << (hash & 63), *word = &reader->keys[hash >> 6 & 3];
+    bool noted = *word & bit;
+    *word |= bit;
+    return noted;
+}
+
 void sonde__tracestate_reader_init(struct sonde__tracestate_reader *reader, struct sonde_context *context) {
     reader->context = context;
     reader->scanned = 0;
     reader->failed = reader->dropped_long = reader->dropped_short = false;
+    memset(reader->keys, 0, sizeof reader->keys);
     reader->count = reader->seen = list_members(context, reader->members);
+    for (uint32_t i = 0; i < reader->count; i++)
+        if (reader->members[i].key_size)
+            (void)note_key(reader, context->tracestate + reader->members[i].at, reader->members[i].key_size);
 }
 
 /** Keeps a checked member if there is room, or makes room as the rules say. */
@@ -199,7 +228,8 @@ bool sonde__tracestate_reader_feed(struct sonde__tracestate_reader *reader, cons
             size_t key_size = member_check(text, member_size);
             if (key_size == 0 || ++reader->seen > SONDE_TRACESTATE_MEMBERS_MAX)
                 return reader_fail(reader);
-            if (find_key(reader->context, reader->members, reader->count, text, key_size) == reader->count)
+            if (!note_key(reader, text, key_size) ||
+                find_key(reader->context, reader->members, reader->count, text, key_size) == reader->count)
                 reader_keep(reader, text, member_size, key_size);
         }
         text = next;

@@ -19,6 +19,7 @@ struct sonde__tracestate_reader {
     bool failed;                   /* for good: the list is dropped */
     bool dropped_long;             /* for room: a member over 128 characters; later such ones go too */
     bool dropped_short;            /* for room, from the right end: all later ones go too */
+    uint64_t keys[4];              /* which keys there may be already, a bit each by a hash */
     struct sonde__tracestate_member members[SONDE_TRACESTATE_MEMBERS_MAX];
 };
 

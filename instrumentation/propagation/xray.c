@@ -11,6 +11,7 @@
 
 enum {
     ROOT_SIZE = 35,
+    PLAIN_SIZE = 74,
     VALUE_SIZE_MAX = 256, /* what other readers take; whole fields beyond it are not seen */
     LINEAGE_SIZE_MAX = 18,
     LINEAGE_FIRST_MAX = 32767,
@@ -79,52 +80,68 @@ static bool lineage_is_valid(struct sonde_string text) {
            sonde__decimal_read(text.data + at + 10, text.size - at - 10, &last) == 0 && last <= LINEAGE_LAST_MAX;
 }
 
-/** 1-8 digits-24 digits. */
-static enum sonde_extract_reason read_root(struct sonde_string root, struct sonde_span_context *ret_span) {
-    char digits[32];
-    uint64_t high, low;
-    if (root.size != ROOT_SIZE || root.data[0] != '1' || root.data[1] != '-' || root.data[10] != '-')
+/** 1-8 digits-24 digits, of the size of a root. */
+static inline enum sonde_extract_reason read_root(const char *root, struct sonde__ids *ids) {
+    char digits[16];
+    if (root[0] != '1' || root[1] != '-' || root[10] != '-')
         return SONDE_EXTRACT_FIELDS;
-    memcpy(digits, root.data + 2, 8);
-    memcpy(digits + 8, root.data + 11, 24);
-    if (!sonde__hex_read8(digits, &high) || !sonde__hex_read8(digits + 16, &low))
+    memcpy(digits, root + 2, 8);
+    memcpy(digits + 8, root + 11, 8);
+    bool hex = sonde__hex_read8(digits, &ids->high);
+    hex &= sonde__hex_read8(root + 19, &ids->low);
+    if (!hex)
         return SONDE_EXTRACT_HEX;
-    if ((high | low) == 0)
+    return (ids->high | ids->low) == 0 ? SONDE_EXTRACT_ZERO_ID : SONDE_EXTRACT_OK;
+}
+
+static inline bool read_sampled(char c, struct sonde__ids *ids) {
+    ids->state = SONDE__STATE_REMOTE | (c == '1' ? SONDE_TRACE_FLAG_SAMPLED : 0) |
+                 SONDE__STATE_DECISION(c == '?' ? SONDE_DECISION_DEFER : SONDE_DECISION_NONE);
+    return c == '0' || c == '1' || c == '?';
+}
+
+/** Fields in any order, with others in between. */
+static __attribute__((noinline)) enum sonde_extract_reason
+read_any(const char *text, size_t size, struct sonde__ids *ids, struct sonde_string *ret_lineage) {
+    struct fields fields = {.root.size = 0};
+    if (!split(text, size, &fields) || fields.root.size != ROOT_SIZE)
+        return SONDE_EXTRACT_FIELDS;
+    enum sonde_extract_reason reason = read_root(fields.root.data, ids);
+    if (reason != SONDE_EXTRACT_OK)
+        return reason;
+    if (fields.parent.size != 16)
+        return fields.parent.size ? SONDE_EXTRACT_LENGTH : SONDE_EXTRACT_FIELDS;
+    if (!sonde__hex_read8(fields.parent.data, &ids->span))
+        return SONDE_EXTRACT_HEX;
+    if (ids->span == 0)
         return SONDE_EXTRACT_ZERO_ID;
-    memcpy(ret_span->trace_id, &high, 8);
-    memcpy(ret_span->trace_id + 8, &low, 8);
+    ids->state = SONDE__STATE_REMOTE | SONDE__STATE_DECISION(SONDE_DECISION_DEFER);
+    if (fields.sampled.size && (fields.sampled.size != 1 || !read_sampled(fields.sampled.data[0], ids)))
+        return SONDE_EXTRACT_SAMPLED;
+    *ret_lineage = fields.lineage;
+    if (!lineage_is_valid(fields.lineage))
+        ret_lineage->size = 0;
+    return SONDE_EXTRACT_OK;
+}
+
+static inline enum sonde_extract_reason read_value(const char *text, size_t size, struct sonde__ids *ids,
+                                                   struct sonde_string *ret_lineage) {
+    *ret_lineage = (struct sonde_string){"", 0};
+    /* As all writers write it: Root, Parent, Sampled. */
+    if (size != PLAIN_SIZE || memcmp(text, "Root=", 5) != 0 || memcmp(text + 40, ";Parent=", 8) != 0 ||
+        memcmp(text + 64, ";Sampled=", 9) != 0 || !sonde__hex_read8(text + 48, &ids->span) || ids->span == 0 ||
+        read_root(text + 5, ids) != SONDE_EXTRACT_OK || !read_sampled(text[73], ids))
+        return read_any(text, size, ids, ret_lineage);
     return SONDE_EXTRACT_OK;
 }
 
 enum sonde_extract_reason sonde__xray_read(const char *text, size_t size, struct sonde_span_context *ret_span,
                                            struct sonde_string *ret_lineage) {
-    struct sonde_span_context span = {.is_remote = 1, .decision = SONDE_DECISION_DEFER};
-    struct fields fields = {.root.size = 0};
-    uint64_t parent;
-    if (!split(text, size, &fields) || fields.root.size == 0)
-        return SONDE_EXTRACT_FIELDS;
-    enum sonde_extract_reason reason = read_root(fields.root, &span);
-    if (reason != SONDE_EXTRACT_OK)
-        return reason;
-    if (fields.parent.size != 16)
-        return fields.parent.size ? SONDE_EXTRACT_LENGTH : SONDE_EXTRACT_FIELDS;
-    if (!sonde__hex_read8(fields.parent.data, &parent))
-        return SONDE_EXTRACT_HEX;
-    if (parent == 0)
-        return SONDE_EXTRACT_ZERO_ID;
-    memcpy(span.span_id, &parent, 8);
-    if (fields.sampled.size) {
-        char c = fields.sampled.data[0];
-        if (fields.sampled.size != 1 || (c != '0' && c != '1' && c != '?'))
-            return SONDE_EXTRACT_SAMPLED;
-        span.decision = c == '?' ? SONDE_DECISION_DEFER : SONDE_DECISION_NONE;
-        span.flags = c == '1' ? SONDE_TRACE_FLAG_SAMPLED : 0;
-    }
-    *ret_lineage = fields.lineage;
-    if (!lineage_is_valid(fields.lineage))
-        ret_lineage->size = 0;
-    *ret_span = span;
-    return SONDE_EXTRACT_OK;
+    struct sonde__ids ids;
+    enum sonde_extract_reason reason = read_value(text, size, &ids, ret_lineage);
+    if (reason == SONDE_EXTRACT_OK)
+        sonde__ids_store(ret_span, &ids);
+    return reason;
 }
 
 size_t sonde__xray_write(const struct sonde_context *context, char ret_text[SONDE__XRAY_SIZE]) {
@@ -164,12 +181,12 @@ static int xray_inject(const struct sonde_context *context, const struct sonde_c
 }
 
 static enum sonde_extract_reason extract_text(struct sonde_string text, struct sonde_context *context) {
-    struct sonde_span_context span;
+    struct sonde__ids ids;
     struct sonde_string lineage;
-    enum sonde_extract_reason reason = sonde__xray_read(text.data, text.size, &span, &lineage);
+    enum sonde_extract_reason reason = read_value(text.data, text.size, &ids, &lineage);
     if (reason != SONDE_EXTRACT_OK)
         return reason;
-    sonde__context_found(context, &span);
+    sonde__context_found(context, &ids);
     if (lineage.size)
         (void)sonde_baggage_set(context, SONDE__TEXT("Lineage"), lineage, SONDE__TEXT(""));
     return SONDE_EXTRACT_OK;
