@@ -37,6 +37,7 @@ static struct {
     _Atomic uint64_t connects;
     _Atomic uint64_t flush_wanted, flushed;
     _Atomic uint64_t failures;     /* attempts that failed and connections that ended */
+    _Atomic uint32_t handed;       /* memories that the agent has answered for */
     _Atomic uint32_t news;         /* futex word: changes with each of the above */
     struct sonde__session session; /* the link thread's own, from here on */
     uint32_t resource_size;
@@ -97,6 +98,10 @@ static int session_run(struct sonde__session *session) {
         if (!settled && session->state == SONDE__CONNECTED) {
             atomic_fetch_add(&link_state.connects, 1);
             atomic_store(&link_state.connected, true);
+            news_tell();
+        }
+        if (session->answered != atomic_load(&link_state.handed)) {
+            atomic_store(&link_state.handed, session->answered);
             news_tell();
         }
         if (session->flushed > atomic_load(&link_state.flushed)) {
@@ -256,6 +261,19 @@ int sonde__link_flush(uint32_t timeout_ms) {
         uint64_t now = now_ms();
         if (now >= deadline)
             return -ETIMEDOUT;
+        sonde__futex_wait(&link_state.news, news, (uint32_t)(deadline - now));
+    }
+}
+
+void sonde__link_settle(uint32_t timeout_ms) {
+    const uint64_t deadline = now_ms() + timeout_ms;
+    for (;;) {
+        uint32_t news = atomic_load(&link_state.news);
+        uint32_t memories = 1u + __atomic_load_n(&sonde__registry.thread_memories, __ATOMIC_RELAXED);
+        uint64_t now = now_ms();
+        if (!atomic_load(&link_state.running) || atomic_load(&link_state.stop) || atomic_load(&link_state.failures) ||
+            atomic_load(&link_state.handed) >= memories || now >= deadline)
+            return;
         sonde__futex_wait(&link_state.news, news, (uint32_t)(deadline - now));
     }
 }

@@ -18,12 +18,16 @@ void sonde__link_memory_made(void);
 
 /** See sonde_flush(). */
 int sonde__link_flush(uint32_t timeout_ms);
+/** At the end of the process: waits until the first connection has all of our memory, or an attempt failed, or up to
+ *  timeout_ms. Without that, what a process that lives for a moment recorded would be gone with its memory. */
+void sonde__link_settle(uint32_t timeout_ms);
 /** Says BYE if connected, and ends the thread; waits for that up to timeout_ms. */
 void sonde__link_stop(uint32_t timeout_ms);
 /** Hand-overs completed so far; *ret_connected: is there one now. Any thread, never blocks. */
 uint64_t sonde__link_connects(bool *ret_connected);
 
-/* Between fresh starts, and before the one that follows an eviction: the agent keeps us out as long. Tests shorten it. */
+/* Between fresh starts, and before the one that follows an eviction: the agent keeps us out as long. Tests shorten it.
+ */
 extern uint32_t sonde__link_renew_ms __attribute__((visibility("hidden")));
 
 #endif

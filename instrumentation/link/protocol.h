@@ -50,7 +50,7 @@ struct sonde__welcome {
 /* MEMORY and its answers. The fd says the rest (struct sonde__memory_header). */
 struct sonde__memory_message {
     struct sonde__message message;
-    uint32_t kind;  /* enum sonde__memory_kind */
+    uint32_t kind; /* enum sonde__memory_kind */
     uint32_t index;
     uint32_t reason; /* REFUSE, EVICTED: enum sonde__refusal */
     uint32_t reserved;

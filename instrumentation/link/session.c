@@ -168,6 +168,7 @@ static int memory_answer(struct sonde__session *session, const struct sonde__mem
         sonde__report("the agent evicted this process (reason %u)", answer->reason);
         return SONDE_EREFUSED;
     }
+    session->answered++;
     if (answer->message.type == SONDE__REFUSE) {
         sonde__report("the agent refused shared memory (kind %u, reason %u)", answer->kind, answer->reason);
         return answer->kind == SONDE__MEMORY_PROCESS ? SONDE_EREFUSED : 0;

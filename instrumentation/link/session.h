@@ -18,6 +18,7 @@ struct sonde__session {
     bool memory_lost; /* a memfd was closed behind our back: nothing left to hand over */
     bool process_sent;
     uint32_t threads_sent; /* THREADS memories handed over */
+    uint32_t answered;     /* memories that the agent accepted or refused */
     uint64_t flush_sent, flushed;
 };
 

@@ -155,7 +155,13 @@ struct sonde__process *sonde__process_get(void) {
     return atomic_load_explicit(&sonde__process_page, memory_order_acquire);
 }
 
+/* An agent that is there answers within a millisecond, and that nobody is there is known as soon. */
+#define SETTLE_MS 250u
+
 /* exit() and return from main(); _exit() and signals leave RUNNING behind, which is what the agent goes by. */
 __attribute__((destructor)) static void process_exit(void) {
+    if (sonde__process_is_current() && sonde__registry.pid == (uint32_t)getpid() &&
+        atomic_load_explicit(&sonde__registry.run, memory_order_relaxed) == SONDE__ON)
+        sonde__link_settle(SETTLE_MS);
     exit_mark();
 }

@@ -230,10 +230,22 @@ def the_service_manager_is_told(directory):
             assert agent.process.wait(DEADLINE_S) == 0
 
 
+def programs_of_a_moment_lose_nothing(directory):
+    """A program that ends in the millisecond in which it began: its memory must be handed over all the same."""
+    with Agent(directory, PAGE) as agent:
+        agent.address()
+        env = dict(QUIET, SONDE_AGENT_SOCKET=str(agent.dir / "agent.sock"), OTEL_SERVICE_NAME="moment")
+        for _ in range(50):
+            subprocess.run([BUILD / "tests" / "lint" / "readme-example"], env=env, check=True, timeout=DEADLINE_S)
+        for name in ("traces", "logs"):
+            row = rf'sonde_agent_received_records_total{{[^}}]*signal="{name}"}} 50\n'
+            wait_until(lambda: re.search(row, agent.get("/metrics")[1]), row)
+
+
 for case in (starts_and_stops_without_exporters, starts_with_no_configuration_at_all,
              a_dead_backend_is_told_and_the_end_is_bounded, a_second_signal_ends_at_once,
              proxies_are_not_for_this_machine, a_dead_broker_is_told, one_agent_has_the_socket,
-             bad_configurations_end_with_2, the_service_manager_is_told):
+             bad_configurations_end_with_2, programs_of_a_moment_lose_nothing, the_service_manager_is_told):
     with tempfile.TemporaryDirectory(prefix="sonde-test-") as place:
         case(place)
     print("ok", case.__name__)
