@@ -88,7 +88,7 @@ struct writer {
 };
 
 static void label(struct writer *writer, const char *key, const char *value) {
-    writer->attributes[writer->attribute_count++] = sonde_attribute_string(sonde_key(key), value);
+    writer->attributes[writer->attribute_count++] = sonde_attribute_string(sonde_key_cstr(key), value);
 }
 
 static void set(struct writer *writer, enum metric metric, uint64_t number) {

@@ -109,7 +109,7 @@ static enum MHD_Result serve(const struct shop_server *server, struct MHD_Connec
     options.parent = &parent;
     options.start_unix_ns = exchange->started_unix_ns;
     struct sonde_span span;
-    sonde_span_start(&span, sonde_key(route ? route->span_name : method), &options);
+    sonde_span_start(&span, sonde_key_cstr(route ? route->span_name : method), &options);
     sonde_span_set_cstr(&span, SONDE_KEY("http.request.method"), method);
     sonde_span_set_cstr(&span, SONDE_KEY("url.path"), path);
     sonde_span_set_cstr(&span, SONDE_KEY("url.scheme"), "http");

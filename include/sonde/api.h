@@ -11,10 +11,10 @@
 #define SONDE_VERSION_MAJOR 0
 #define SONDE_VERSION_MINOR 1
 #define SONDE_VERSION_PATCH 0
-#define SONDE_VERSION "0.1.0"
+#define SONDE_VERSION       "0.1.0"
 
 #if defined(__GNUC__)
-#define SONDE_API __attribute__((visibility("default")))
+#define SONDE_API        __attribute__((visibility("default")))
 #define SONDE_MUST_CHECK __attribute__((warn_unused_result))
 #else
 #define SONDE_API
@@ -32,11 +32,13 @@
 #endif
 
 #ifdef __cplusplus
-#define SONDE_BEGIN extern "C" {
-#define SONDE_END }
+#define SONDE_BEGIN             extern "C" {
+#define SONDE_END               }
+#define SONDE_CAST(type, value) static_cast<type>(value)
 #else
 #define SONDE_BEGIN
 #define SONDE_END
+#define SONDE_CAST(type, value) ((type)(value))
 #endif
 
 #endif

@@ -86,6 +86,11 @@ static inline uint32_t sonde__span_body_flags(uint32_t entry_flags) {
 }
 _Static_assert(SONDE__ENTRY_REMOTE << 1 == SONDE__SPAN_IS_REMOTE, "flags");
 
+/** What is recorded for a kind; one that is none counts as INTERNAL: the agent would take the record for a lie. */
+static inline uint8_t sonde__span_kind(enum sonde_span_kind kind) {
+    return (uint8_t)((unsigned)kind - 1u < (unsigned)SONDE_SPAN_KIND_CONSUMER ? kind : SONDE_SPAN_KIND_INTERNAL);
+}
+
 /** Waits for the spin bit; false after 1,000 rounds. */
 bool sonde__slot_spin(struct sonde__slot *slot);
 

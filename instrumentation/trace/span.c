@@ -121,6 +121,16 @@ static inline void release(struct sonde__thread *thread, struct sonde__slot *slo
         set_done(thread, slot, number, own);
 }
 
+/* End time by duration; by the wall clock for a start of the caller's. Never before the start, whoever tells it: what
+ * reads spans takes the difference as unsigned. */
+static inline uint64_t end_time(const struct sonde__slot *slot, uint64_t end_ticks, uint64_t told_unix_ns) {
+    uint64_t start = sonde__load64(slot->body + SONDE__BODY_START), ticks;
+    if (SONDE__LIKELY(slot->start_ticks && !told_unix_ns))
+        return start + sonde__clock_duration(slot->start_ticks, end_ticks);
+    uint64_t end = told_unix_ns ? told_unix_ns : sonde__clock_now(&ticks);
+    return end > start ? end : start;
+}
+
 /* No slot is free: takes back those that others ended, and ends those whose end could not get in. */
 static SONDE__COLD void reclaim(struct sonde__thread *thread) {
     for (uint32_t i = 0; i < SONDE__SLOTS; i++) {
@@ -134,7 +144,7 @@ static SONDE__COLD void reclaim(struct sonde__thread *thread) {
                    atomic_load_explicit(&slot->end_wanted, memory_order_acquire) == slot->generation &&
                    !atomic_exchange_explicit(&slot->spin, 1, memory_order_acquire)) {
             if (atomic_load_explicit(&slot->state, memory_order_relaxed) == SONDE__SLOT_OPEN) {
-                commit(thread, slot, slot->end_wanted_ns);
+                commit(thread, slot, end_time(slot, 0, slot->end_wanted_ns));
                 release(thread, slot, i, true);
             }
             atomic_store_explicit(&slot->spin, 0, memory_order_release);
@@ -203,7 +213,7 @@ static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *s
     sonde__store64(body + SONDE__BODY_TRACE_ID, birth->trace_id[0]);
     sonde__store64(body + SONDE__BODY_TRACE_ID + 8, birth->trace_id[1]);
     sonde__store64(body + SONDE__BODY_SPAN_ID, span_id);
-    body[SONDE__BODY_KIND] = (uint8_t)(options->kind ? options->kind : SONDE_SPAN_KIND_INTERNAL);
+    body[SONDE__BODY_KIND] = sonde__span_kind(options->kind);
     sonde__store32(body + SONDE__BODY_FLAGS, sonde__span_body_flags(birth->flags));
     sonde__store16(body + SONDE__BODY_PARENT - 2, 0x0822);
     sonde__store64(body + SONDE__BODY_PARENT, birth->parent_id);
@@ -358,15 +368,6 @@ static inline void commit(struct sonde__thread *thread, struct sonde__slot *slot
     publish(thread, slot, to, length, end_unix_ns);
 }
 
-/* End time by duration, so that it never lies before the start; by the wall clock for a start of the caller's. */
-static inline uint64_t end_time(const struct sonde__slot *slot, uint64_t end_ticks) {
-    uint64_t start = sonde__load64(slot->body + SONDE__BODY_START), ticks;
-    if (SONDE__LIKELY(slot->start_ticks))
-        return start + sonde__clock_duration(slot->start_ticks, end_ticks);
-    uint64_t now = sonde__clock_now(&ticks);
-    return now > start ? now : start;
-}
-
 /* The spin bit was not to be had: somebody was put to sleep holding it. The owner ends the span when it needs slots. */
 static SONDE__COLD void want_end(struct sonde__slot *slot, const struct sonde_span *span, uint64_t end_unix_ns) {
     uint64_t ticks;
@@ -389,7 +390,7 @@ void sonde__span_end_slow(struct sonde_span *span, uint64_t end_unix_ns) {
     if (SONDE__LIKELY(slot_number) && SONDE__LIKELY(sonde__slot_take(&edit, span, &busy))) {
         struct sonde__slot *slot = edit.slot;
         bool own = (slot_number - 1) / SONDE__SLOTS == thread->region_number;
-        commit(thread, slot, SONDE__LIKELY(!end_unix_ns) ? end_time(slot, end_ticks) : end_unix_ns);
+        commit(thread, slot, end_time(slot, end_ticks, end_unix_ns));
         release(thread, slot, slot_number - 1, own);
         if (edit.locked)
             atomic_store_explicit(&slot->spin, 0, memory_order_release);

@@ -32,7 +32,7 @@ static ALWAYS_INLINE bool slot_open(struct sonde__slot *slot, const struct sonde
     sonde__store64(body + SONDE__BODY_TRACE_ID + 8, parent->trace_id[1]);
     sonde__store64(body + SONDE__BODY_SPAN_ID, span_id);
     sonde__store64(body + SONDE__BODY_START, start_unix_ns);
-    body[SONDE__BODY_KIND] = (uint8_t)(options->kind ? options->kind : SONDE_SPAN_KIND_INTERNAL);
+    body[SONDE__BODY_KIND] = sonde__span_kind(options->kind);
     sonde__store32(body + SONDE__BODY_FLAGS, sonde__span_body_flags(parent->flags));
     sonde__store16(body + SONDE__BODY_PARENT - 2, 0x0822);
     sonde__store64(body + SONDE__BODY_PARENT, parent->span_id);

@@ -49,10 +49,10 @@ static void span_4_cstr(uint64_t count) {
     for (uint64_t i = 0; i < count; i++) {
         struct sonde_span span;
         sonde_span_start(&span, SONDE_NAME("GET /api/users/{id}"), &one_thread);
-        sonde_span_set_cstr(&span, sonde_key(cstr_keys[0]), routes[i & 63]);
-        sonde_span_set_cstr(&span, sonde_key(cstr_keys[1]), users[i & 1023]);
-        sonde_span_set_int64(&span, sonde_key(cstr_keys[2]), 200 + (int64_t)(i & 3) * 100);
-        sonde_span_set_int64(&span, sonde_key(cstr_keys[3]), (int64_t)((i * 7919) & 0xfffff));
+        sonde_span_set_cstr(&span, sonde_key_cstr(cstr_keys[0]), routes[i & 63]);
+        sonde_span_set_cstr(&span, sonde_key_cstr(cstr_keys[1]), users[i & 1023]);
+        sonde_span_set_int64(&span, sonde_key_cstr(cstr_keys[2]), 200 + (int64_t)(i & 3) * 100);
+        sonde_span_set_int64(&span, sonde_key_cstr(cstr_keys[3]), (int64_t)((i * 7919) & 0xfffff));
         sonde_span_end(&span);
         after(i);
     }

@@ -1,22 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every public header compiles alone, twice in a row, as pedantic C11 and as C++11.
+"""Every public header compiles alone, twice in a row, as pedantic C11 and as C++11 to C++20, under the warnings that
+users turn on; so does code that uses the macros, which expand where the user's warnings count.
 usage: headers.py ROOT CC... -- CXX..."""
 import pathlib
 import subprocess
 import sys
 
-# No -Wshadow: for C++ it counts a function beside a struct of the same name, as sonde_key() is, though both may be had.
-FLAGS = ["-fsyntax-only", "-pedantic-errors", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+FLAGS = ["-fsyntax-only", "-pedantic-errors", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+CXX_FLAGS = ["-Wold-style-cast", "-Wmissing-field-initializers"]
+STANDARDS = ["-std=c++11", "-std=c++14", "-std=c++17", "-std=c++20"]
+USE = """#include <sonde/sonde.h>
+void sonde_use(void);
+void sonde_use(void) {
+    struct sonde_options library = SONDE_OPTIONS_INIT;
+    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+    struct sonde_log_record record = SONDE_LOG_RECORD_INIT;
+    struct sonde_span span;
+    (void)sonde_start(&library);
+    sonde_span_start(&span, SONDE_NAME("use"), &options);
+    sonde_span_set_cstr(&span, SONDE_KEY("key"), "value");
+    sonde_span_set_cstr(&span, sonde_key_cstr("key"), "value");
+    record.event_name = SONDE_NAME("event");
+    sonde_log_emit(&record);
+    sonde_span_end(&span);
+}
+"""
 
 
 def main(root, cc, cxx):
     include = pathlib.Path(root) / "include"
     bad = 0
     headers = sorted(include.rglob("*.h"))
-    for header in headers:
-        name = header.relative_to(include).as_posix()
-        text = f"#include <{name}>\n#include <{name}>\nint sonde_header_test;\n"
-        for command in (cc + ["-std=c11", "-x", "c"], cxx + ["-std=c++11", "-x", "c++"]):
+    names = [header.relative_to(include).as_posix() for header in headers]
+    texts = [(name, f"#include <{name}>\n#include <{name}>\nint sonde_header_test;\n") for name in names]
+    commands = [cc + ["-std=c11", "-x", "c"]] + [cxx + [std, "-x", "c++"] + CXX_FLAGS for std in STANDARDS]
+    for name, text in texts + [("a use of the macros", USE)]:
+        for command in commands if name in ("sonde/sonde.h", "a use of the macros") else commands[:2]:
             run = subprocess.run(command + FLAGS + ["-I", str(include), "-"], input=text, text=True,
                                  capture_output=True, check=False)
             if run.returncode != 0:

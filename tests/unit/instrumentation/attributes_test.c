@@ -62,7 +62,7 @@ static void attribute_set_again_replaces_value_and_type(void **state) {
     sonde_span_set_int64(&span, SONDE_KEY("first"), 1);
     sonde_span_set_string(&span, SONDE_KEY("key"), "old", 3);
     sonde_span_set_int64(&span, SONDE_KEY("last"), 3);
-    sonde_span_set_int64(&span, sonde_key("key"), 300); /* another way to make the same key */
+    sonde_span_set_int64(&span, sonde_key_cstr("key"), 300); /* another way to make the same key */
     sonde_span_set_double(&span, SONDE_KEY("last"), 0.5);
     sonde_span_set_bool(&span, SONDE_KEY("first"), true);
     Pb__Span *pb = finish();
@@ -97,8 +97,8 @@ static void attribute_with_bad_text_is_repaired(void **state) {
     (void)state;
     start();
     sonde_span_set_string(&span, SONDE_KEY("value"), "a\xFFz", 3);
-    sonde_span_set_int64(&span, sonde_key("k\xC3"), 1);
-    sonde_span_set_int64(&span, sonde_key("k\xC3"), 2); /* replaces: it is the same key when repaired */
+    sonde_span_set_int64(&span, sonde_key_cstr("k\xC3"), 1);
+    sonde_span_set_int64(&span, sonde_key_cstr("k\xC3"), 2); /* replaces: it is the same key when repaired */
     sonde_span_set_string(&span, SONDE_KEY("good"), "gr\xC3\xBC\xC3\x9F", 6);
     Pb__Span *pb = finish();
     assert_int_equal(pb->n_attributes, 3);
@@ -117,8 +117,8 @@ static void attribute_that_cannot_be_is_dropped_and_counted(void **state) {
     struct sonde_stats before = {.size = sizeof before}, after = {.size = sizeof after};
     sonde_stats_get(&before);
     start();
-    sonde_span_set_int64(&span, sonde_key(""), 1);
-    sonde_span_set_string(&span, sonde_key(key), "x", 1);
+    sonde_span_set_int64(&span, sonde_key_cstr(""), 1);
+    sonde_span_set_string(&span, sonde_key_cstr(key), "x", 1);
     sonde_span_set(&span, &null);
     sonde_span_set_cstr(&span, SONDE_KEY("ignored"), NULL);
     sonde_span_set_int64(&span, sonde_key_n(key, SONDE_KEY_SIZE_MAX), 1); /* the longest there may be */
@@ -136,7 +136,7 @@ static void attributes_over_the_count_limit_are_dropped_but_known_keys_still_cha
     start();
     for (int i = 0; i < 130; i++) {
         snprintf(key, sizeof key, "key.%d", i);
-        sonde_span_set_int64(&span, sonde_key(key), i);
+        sonde_span_set_int64(&span, sonde_key_cstr(key), i);
     }
     sonde_span_set_int64(&span, SONDE_KEY("key.5"), 500);
     sonde_span_set_string(&span, SONDE_KEY("key.6"),
@@ -161,7 +161,7 @@ static void attribute_fills_extents_up_to_the_size_limit(void **state) {
     start();
     for (int i = 0; i < 20; i++) { /* 16 of them fit */
         snprintf(key, sizeof key, "big.%d", i);
-        sonde_span_set_string(&span, sonde_key(key), text + i, 4000);
+        sonde_span_set_string(&span, sonde_key_cstr(key), text + i, 4000);
     }
     sonde_span_set_string(&span, SONDE_KEY("huge"), text, 70000);
     sonde_span_set_int64(&span, SONDE_KEY("small"), 1);
@@ -278,11 +278,11 @@ static void random_spans_agree_with_a_model(void **state) {
             model[k].set = true;
             if (next(2)) {
                 model[k].size = next(20) ? next(150) : next(3000);
-                sonde_span_set_string(&span, sonde_key(key), text[k], model[k].size);
+                sonde_span_set_string(&span, sonde_key_cstr(key), text[k], model[k].size);
             } else {
                 model[k].size = SIZE_MAX;
                 model[k].number = (int64_t)(seed >> next(64));
-                sonde_span_set_int64(&span, sonde_key(key), model[k].number);
+                sonde_span_set_int64(&span, sonde_key_cstr(key), model[k].number);
             }
             if (next(10) == 0)
                 sonde_span_set_name(&span, SONDE_NAME("renamed"));

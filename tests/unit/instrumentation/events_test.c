@@ -25,7 +25,7 @@ static void event_has_name_time_and_attributes(void **state) {
     (void)state;
     struct sonde_attribute attributes[] = {sonde_attribute_int64(SONDE_KEY("n"), 5),
                                            sonde_attribute_string(SONDE_KEY("s"), "value"),
-                                           sonde_attribute_int64(sonde_key(""), 1)};
+                                           sonde_attribute_int64(sonde_key_cstr(""), 1)};
     start();
     sonde_span_add_event(&span, SONDE_NAME("cache miss"), 1700000000000000001u, attributes, 3);
     sonde_span_add_event(&span, SONDE_NAME("now"), 0, NULL, 0);
@@ -59,7 +59,7 @@ static void event_attributes_over_the_limit_are_dropped_and_counted(void **state
     struct sonde_attribute attributes[130];
     for (int i = 0; i < 130; i++) {
         snprintf(keys[i], sizeof keys[i], "k%d", i);
-        attributes[i] = sonde_attribute_int64(sonde_key(keys[i]), i);
+        attributes[i] = sonde_attribute_int64(sonde_key_cstr(keys[i]), i);
     }
     start();
     sonde_span_add_event(&span, SONDE_NAME("wide"), 1, attributes, 130);
@@ -79,7 +79,7 @@ static void exception_is_an_event_with_its_stack_trace(void **state) {
     for (int i = 0; i < 128; i++) { /* and it fits beside as many attributes as there may be */
         char key[16];
         snprintf(key, sizeof key, "key.%d", i);
-        sonde_span_set_string(&span, sonde_key(key), "0123456789abcdef0123456789abcdef", 32);
+        sonde_span_set_string(&span, sonde_key_cstr(key), "0123456789abcdef0123456789abcdef", 32);
     }
     sonde_span_record_exception(&span, "KeyError", "no such order", trace);
     sonde_span_record_exception(&span, NULL, NULL, trace); /* says nothing: ignored */
@@ -241,7 +241,7 @@ static void name_is_replaced_and_stands_once(void **state) {
             sonde_span_set_string(&span, SONDE_KEY("big"), big, 5000); /* the name comes to lie in an extent */
         sonde_span_set_name(&span, SONDE_NAME("first"));
         sonde_span_set_int64(&span, SONDE_KEY("before"), 2); /* moves the name */
-        sonde_span_set_name(&span, sonde_key(names[i]));
+        sonde_span_set_name(&span, sonde_key_cstr(names[i]));
         sonde_span_set_int64(&span, SONDE_KEY("after"), 3);
         sonde_span_end(&span);
         const struct sonde__record *record = records_next();

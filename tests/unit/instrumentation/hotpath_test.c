@@ -111,7 +111,7 @@ static void span_plain(int i) {
     sonde_span_start(&outer, SONDE_NAME("outer"), NULL); /* a root: draws a trace id */
     sonde_span_start(&inner, SONDE_NAME("inner"), NULL);
     sonde_span_set_int64(&inner, SONDE_KEY("i"), i);
-    sonde_span_set_cstr(&inner, sonde_key("http.route"), "/users/{id}");
+    sonde_span_set_cstr(&inner, sonde_key_cstr("http.route"), "/users/{id}");
     sonde_span_end(&inner);
     sonde_span_end(&outer);
 }

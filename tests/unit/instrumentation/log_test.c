@@ -143,7 +143,7 @@ static void log_attributes_over_the_limit_are_dropped_and_counted(void **state) 
     struct sonde_attribute attributes[131];
     for (int i = 0; i < 131; i++) {
         snprintf(keys[i], sizeof keys[i], "k%d", i);
-        attributes[i] = sonde_attribute_int64(sonde_key(keys[i]), i);
+        attributes[i] = sonde_attribute_int64(sonde_key_cstr(keys[i]), i);
     }
     sonde_log(SONDE_SEVERITY_INFO, "wide", 4, attributes, 131);
     Pb__LogRecord *pb = records_log();

@@ -214,7 +214,7 @@ static void attribute_order_does_not_matter_and_the_last_wins(void **state) {
     (void)state;
     struct sonde_instrument counter = make("attributes", SONDE_COUNTER, SONDE_NUMBER_INT64);
     struct sonde_attribute a = sonde_attribute_string(SONDE_KEY("alpha"), "one");
-    struct sonde_attribute b = sonde_attribute_int64(sonde_key("beta"), 2);
+    struct sonde_attribute b = sonde_attribute_int64(sonde_key_cstr("beta"), 2);
     struct sonde_attribute old = sonde_attribute_string(SONDE_KEY("alpha"), "old");
     sonde_instrument_add(counter, 1, (struct sonde_attribute[]){a, b}, 2);
     sonde_instrument_add(counter, 1, (struct sonde_attribute[]){b, a}, 2);

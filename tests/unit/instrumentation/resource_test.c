@@ -167,7 +167,7 @@ static void resource_stays_within_its_limit(void) {
     struct sonde_attribute attributes[40];
     for (int i = 0; i < 40; i++) {
         snprintf(keys[i], sizeof keys[i], "key.%d", i);
-        attributes[i] = sonde_attribute_string_n(sonde_key(keys[i]), large, 600);
+        attributes[i] = sonde_attribute_string_n(sonde_key_cstr(keys[i]), large, 600);
     }
     attributes[0].size = sizeof large - 1; /* alone too large */
     struct sonde_options options = SONDE_OPTIONS_INIT;

@@ -69,6 +69,42 @@ static void span_default_kind_is_internal_and_end_follows_start(void **state) {
     }
 }
 
+/* The agent checks kinds, and would evict a service that has strange ones. */
+static void span_kind_that_is_none_counts_as_internal(void **state) {
+    (void)state;
+    struct sonde_span outer, span;
+    sonde_span_start(&outer, SONDE_NAME("outer"), NULL);
+    for (int kind = -1; kind <= 300; kind += 7) { /* -1, 6, 13, ... as a child of the current span, and as a root */
+        for (int child = 0; child < 2; child++) {
+            struct sonde_context root = {0};
+            struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+            options.kind = (enum sonde_span_kind)kind;
+            options.parent = child ? NULL : &root;
+            sonde_span_start(&span, SONDE_NAME("strange"), &options);
+            sonde_span_end(&span);
+            Pb__Span *pb = records_span();
+            assert_int_equal(pb->kind, SONDE_SPAN_KIND_INTERNAL);
+            pb__span__free_unpacked(pb, NULL);
+        }
+    }
+    sonde_span_end(&outer);
+    pb__span__free_unpacked(records_span(), NULL);
+}
+
+static void span_never_ends_before_its_start(void **state) {
+    (void)state;
+    struct sonde_span span;
+    for (int own_start = 0; own_start < 2; own_start++) {
+        struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+        options.start_unix_ns = own_start ? 1700000000000000456u : 0;
+        sonde_span_start(&span, SONDE_NAME("work"), &options);
+        sonde_span_end_at(&span, 1700000000000000123u);
+        Pb__Span *pb = records_span();
+        assert_true(pb->end_time_unix_nano == pb->start_time_unix_nano);
+        pb__span__free_unpacked(pb, NULL);
+    }
+}
+
 static void span_options_of_another_version_leave_defaults(void **state) {
     (void)state;
     struct sonde_span span;
@@ -243,7 +279,7 @@ static void span_name_is_kept_at_every_size(void **state) {
         struct sonde_span span;
         memset(name, 'n', sizes[i]);
         name[sizes[i]] = 0;
-        sonde_span_start(&span, sonde_key(name), NULL);
+        sonde_span_start(&span, sonde_key_cstr(name), NULL);
         sonde_span_set_int64(&span, SONDE_KEY("n"), 7);
         sonde_span_end(&span);
         Pb__Span *pb = records_span();
@@ -252,7 +288,7 @@ static void span_name_is_kept_at_every_size(void **state) {
         pb__span__free_unpacked(pb, NULL);
     }
     struct sonde_span span;
-    sonde_span_start(&span, sonde_key("caf\xE9"), NULL);
+    sonde_span_start(&span, sonde_key_cstr("caf\xE9"), NULL);
     sonde_span_end(&span);
     Pb__Span *pb = records_span();
     assert_string_equal(pb->name, "caf\xEF\xBF\xBD");
@@ -272,7 +308,7 @@ static void span_longest_tracestate_and_name_fit(void **state) {
     struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
     struct sonde_span span;
     options.parent = &parent;
-    sonde_span_start(&span, sonde_key(name), &options);
+    sonde_span_start(&span, sonde_key_cstr(name), &options);
     sonde_span_context_get(&span, &context);
     assert_int_equal(context.tracestate_length, 1023);
     sonde_span_set_name(&span, SONDE_NAME("short"));
@@ -522,6 +558,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(span_has_identity_name_kind_and_times),
         cmocka_unit_test(span_default_kind_is_internal_and_end_follows_start),
+        cmocka_unit_test(span_kind_that_is_none_counts_as_internal),
+        cmocka_unit_test(span_never_ends_before_its_start),
         cmocka_unit_test(span_options_of_another_version_leave_defaults),
         cmocka_unit_test(span_is_child_of_the_current_one),
         cmocka_unit_test(span_of_remote_parent_says_so_and_keeps_tracestate),

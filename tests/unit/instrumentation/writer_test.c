@@ -57,7 +57,7 @@ static void attribute_string_survives_at_every_size(void **state) {
             text[k] = (char)('!' + (k * 7 + i) % 90);
         text[sizes[i]] = 0;
         struct sonde_attribute padded = sonde_attribute_string_n(SONDE_KEY("http.route"), text, sizes[i]);
-        struct sonde_attribute plain = sonde_attribute_string_n(sonde_key("url.path"), text, sizes[i]);
+        struct sonde_attribute plain = sonde_attribute_string_n(sonde_key_cstr("url.path"), text, sizes[i]);
         Pb__Span *a = round_trip(&padded, SIZE_MAX), *b = round_trip(&plain, SIZE_MAX);
         assert_string_equal(a->attributes[0]->key, "http.route");
         assert_string_equal(a->attributes[0]->value->string_value, text);
@@ -75,7 +75,7 @@ static void attribute_key_survives_at_every_size(void **state) {
     for (size_t size = 1; size <= SONDE_KEY_SIZE_MAX; size++) {
         memset(key, 'k', size);
         key[size] = 0;
-        struct sonde_attribute number = sonde_attribute_int64(sonde_key(key), INT64_MIN);
+        struct sonde_attribute number = sonde_attribute_int64(sonde_key_cstr(key), INT64_MIN);
         Pb__Span *span = round_trip(&number, SIZE_MAX);
         assert_string_equal(span->attributes[0]->key, key);
         assert_true(span->attributes[0]->value->int_value == INT64_MIN);
@@ -163,7 +163,7 @@ static void attribute_value_is_cut_at_the_limit_in_characters(void **state) {
 
 static void attribute_key_and_value_are_repaired(void **state) {
     (void)state;
-    struct sonde_attribute a = sonde_attribute_string(sonde_key("k\xC0"), "v\xFF");
+    struct sonde_attribute a = sonde_attribute_string(sonde_key_cstr("k\xC0"), "v\xFF");
     Pb__Span *span = round_trip(&a, SIZE_MAX);
     assert_string_equal(span->attributes[0]->key, "k\xEF\xBF\xBD");
     assert_string_equal(span->attributes[0]->value->string_value, "v\xEF\xBF\xBD");
@@ -196,8 +196,8 @@ static void attributes_that_do_not_fit_are_left_out_and_counted(void **state) {
     char key[SONDE_KEY_SIZE_MAX + 2];
     memset(key, 'k', sizeof key - 1);
     key[sizeof key - 1] = 0;
-    const struct sonde_attribute attributes[] = {sonde_attribute_int64(sonde_key(""), 1),
-                                                 sonde_attribute_int64(sonde_key(key), 1),
+    const struct sonde_attribute attributes[] = {sonde_attribute_int64(sonde_key_cstr(""), 1),
+                                                 sonde_attribute_int64(sonde_key_cstr(key), 1),
                                                  {.key = SONDE_KEY("null"), .type = SONDE_VALUE_STRING, .size = 4},
                                                  sonde_attribute_int64(SONDE_KEY("a"), 1),
                                                  sonde_attribute_int64(SONDE_KEY("b"), 2),
