@@ -54,8 +54,10 @@ static inline struct sonde_attribute sonde_attribute_string_n(struct sonde_key k
     a.value.string = value;
     return a;
 }
+/* value  NUL-terminated; NULL counts as "". */
 static inline struct sonde_attribute sonde_attribute_string(struct sonde_key key, const char *value) {
-    return sonde_attribute_string_n(key, value, strlen(value));
+    const char *text = value ? value : "";
+    return sonde_attribute_string_n(key, text, strlen(text));
 }
 static inline struct sonde_attribute sonde_attribute_int64(struct sonde_key key, int64_t value) {
     struct sonde_attribute a;

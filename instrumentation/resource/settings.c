@@ -45,6 +45,10 @@ static void sampler_from_environment(void) {
     const char *name = sonde__environment_text("OTEL_TRACES_SAMPLER");
     if (name && !sampler_set(name))
         sonde__report("OTEL_TRACES_SAMPLER: no sampler of that name, ignored");
+}
+
+/* When it is known which sampler it is: the options may have named it, and left the ratio to the environment. */
+static void ratio_from_environment(void) {
     const char *argument = sonde__environment_text("OTEL_TRACES_SAMPLER_ARG");
     if (argument && sonde__settings.sampler == SONDE__SAMPLER_RATIO &&
         !sonde__ratio_parse(argument, &sonde__settings.sampler_ratio))
@@ -107,13 +111,13 @@ static bool sampler_options(const struct sonde_options *options) {
         sonde__report("sampler: no sampler of that name, ignored");
         good = false;
     }
-    if (options->has_sampler_arg) {
-        if (options->sampler_arg >= 0 && options->sampler_arg <= 1) {
-            sonde__settings.sampler_ratio = options->sampler_arg;
-        } else {
-            sonde__report("sampler_arg: not a ratio 0..1, ignored");
-            good = false;
-        }
+    if (!options->has_sampler_arg) {
+        ratio_from_environment();
+    } else if (options->sampler_arg >= 0 && options->sampler_arg <= 1) {
+        sonde__settings.sampler_ratio = options->sampler_arg;
+    } else {
+        sonde__report("sampler_arg: not a ratio 0..1, ignored");
+        good = false;
     }
     return good;
 }

@@ -125,6 +125,14 @@ static void options_beat_the_environment(void) {
     CHECK(sonde__settings.sampler == SONDE__SAMPLER_RATIO && sonde__settings.sampler_ratio == 0.5);
 }
 
+static void options_leave_the_ratio_to_the_environment(void) {
+    setenv("OTEL_TRACES_SAMPLER_ARG", "0.25", 1);
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    options.sampler = "parentbased_traceidratio";
+    CHECK(sonde__settings_start(&options) == 0);
+    CHECK(sonde__settings.sampler == SONDE__SAMPLER_RATIO && sonde__settings.sampler_ratio == 0.25);
+}
+
 static void bad_options_are_reported_and_the_rest_applied(void) {
     struct sonde_options options = SONDE_OPTIONS_INIT;
     options.report = report;
@@ -182,6 +190,7 @@ CHILD_TEST(limits_are_read)
 CHILD_TEST(bad_limits_are_ignored_and_reported)
 CHILD_TEST(disabled_is_true_only_when_it_says_so)
 CHILD_TEST(options_beat_the_environment)
+CHILD_TEST(options_leave_the_ratio_to_the_environment)
 CHILD_TEST(bad_options_are_reported_and_the_rest_applied)
 CHILD_TEST(start_after_first_use_is_too_late)
 CHILD_TEST(shorter_options_of_an_older_header_work)
@@ -199,6 +208,7 @@ int main(void) {
         cmocka_unit_test(bad_limits_are_ignored_and_reported_test),
         cmocka_unit_test(disabled_is_true_only_when_it_says_so_test),
         cmocka_unit_test(options_beat_the_environment_test),
+        cmocka_unit_test(options_leave_the_ratio_to_the_environment_test),
         cmocka_unit_test(bad_options_are_reported_and_the_rest_applied_test),
         cmocka_unit_test(start_after_first_use_is_too_late_test),
         cmocka_unit_test(shorter_options_of_an_older_header_work_test),
