@@ -36,6 +36,8 @@
 #define SONDE_INSTRUMENTS_MAX 512u
 #define SONDE_SERIES_PER_INSTRUMENT_MAX 2000u
 #define SONDE_SERIES_MAX 8192u
+/* Views of a process; looked through when an instrument is made. */
+#define SONDE_VIEWS_MAX 64u
 /* Attributes of one series, and their encoded size. */
 #define SONDE_SERIES_ATTRIBUTES_MAX 32u
 #define SONDE_SERIES_ATTRIBUTES_SIZE_MAX 2048u

@@ -44,7 +44,8 @@ struct sonde_series { uint32_t index; };
  *  the first, is counted in sonde_stats and told to the report hook).
  *  ret_instrument  always written; a no-op on failure.
  *  Returns 0, SONDE_EINVALID (a name, unit or kind that is not accepted), SONDE_EFULL, SONDE_EDISABLED, or -ENOMEM-like
- *  system errors. Takes a lock: once, not per measurement. */
+ *  system errors. Takes a lock: once, not per measurement.
+ *  Views (sonde/view.h) may change or drop it; dropped, it is a no-op and 0 is returned. */
 SONDE_API int sonde_instrument_create(const struct sonde_instrument_options *options,
                                       struct sonde_instrument *ret_instrument);
 

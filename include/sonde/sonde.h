@@ -20,5 +20,6 @@
 #include <sonde/options.h>
 #include <sonde/propagation.h>
 #include <sonde/trace.h>
+#include <sonde/view.h>
 
 #endif

@@ -5,7 +5,18 @@
 #include "instrumentation/metric/histogram_fast.h"
 #include "instrumentation/metric/measure.h"
 #include "instrumentation/metric/sets_fast.h"
+#include "instrumentation/metric/view.h"
 #include <math.h>
+
+/* Those that the view keeps; one more than a series may have is enough to see that there are too many. */
+static size_t keep(const struct sonde_view_options *view, const struct sonde_attribute *attributes, size_t count,
+                   struct sonde_attribute *ret_kept) {
+    size_t kept = 0;
+    for (size_t i = 0; i < count && kept <= SONDE_SERIES_ATTRIBUTES_MAX; i++)
+        if (sonde__view_keeps(view, &attributes[i].key))
+            ret_kept[kept++] = attributes[i];
+    return kept;
+}
 
 /* The series of a set, counting what was left out; sets that are too large go to the overflow series, so that sums stay
  * true. */
@@ -15,10 +26,17 @@ static struct sonde_series series_of(uint32_t instrument, enum sonde__cell_kind 
     if (known.index)
         return known;
     uint8_t bytes[SONDE_SERIES_ATTRIBUTES_SIZE_MAX];
-    size_t size = 0, left_out = 0;
-    if (sonde__attributes_encode(attributes, count, bytes, &size, &left_out)) {
+    size_t size = 0, left_out = 0, kept_count = count;
+    struct sonde_attribute kept[SONDE_SERIES_ATTRIBUTES_MAX + 1];
+    const struct sonde_attribute *of_series = attributes;
+    const struct sonde_view_options *view = sonde__instrument_view(instrument);
+    if (view && (view->keep_key_count || view->drop_key_count)) {
+        kept_count = keep(view, attributes, count, kept);
+        of_series = kept;
+    }
+    if (sonde__attributes_encode(of_series, kept_count, bytes, &size, &left_out)) {
         size = SIZE_MAX;
-        left_out = count;
+        left_out = kept_count;
     }
     struct sonde__process *process = sonde__process_get();
     if (SONDE__UNLIKELY(left_out && process))

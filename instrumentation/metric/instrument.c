@@ -10,7 +10,7 @@
 /* metrics/sdk.md#explicit-bucket-histogram-aggregation */
 static const double default_bounds[] = {0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000};
 
-static int name_is_valid(const char *name) {
+bool sonde__instrument_name_is_valid(const char *name) {
     if (!name || !((name[0] >= 'a' && name[0] <= 'z') || (name[0] >= 'A' && name[0] <= 'Z')))
         return 0;
     size_t size = strnlen(name, SONDE__INSTRUMENT_NAME_MAX + 1);
@@ -18,7 +18,7 @@ static int name_is_valid(const char *name) {
     return size <= SONDE__INSTRUMENT_NAME_MAX && strspn(name, accepted) == size;
 }
 
-static int unit_is_valid(const char *unit) {
+bool sonde__instrument_unit_is_valid(const char *unit) {
     size_t size = unit ? strnlen(unit, SONDE__INSTRUMENT_UNIT_MAX + 1) : 0;
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)unit[i] < 0x20 || (unsigned char)unit[i] >= 0x7F)
@@ -26,12 +26,12 @@ static int unit_is_valid(const char *unit) {
     return size <= SONDE__INSTRUMENT_UNIT_MAX;
 }
 
-static int description_is_valid(const char *description) {
+bool sonde__instrument_description_is_valid(const char *description) {
     size_t size = description ? strnlen(description, SONDE__INSTRUMENT_DESCRIPTION_MAX + 1) : 0;
     return size <= SONDE__INSTRUMENT_DESCRIPTION_MAX && (!size || sonde__utf8_is_valid(description, size));
 }
 
-static int bounds_are_valid(const double *bounds, size_t count) {
+bool sonde__instrument_bounds_are_valid(const double *bounds, size_t count) {
     if (count > SONDE__BOUNDS_MAX || (count && !bounds))
         return 0;
     for (size_t i = 0; i < count; i++)
@@ -40,40 +40,62 @@ static int bounds_are_valid(const double *bounds, size_t count) {
     return 1;
 }
 
-static int options_are_valid(const struct sonde_instrument_options *options) {
-    return options->size >= sizeof *options && options->kind >= SONDE_COUNTER && options->kind <= SONDE_HISTOGRAM &&
+bool sonde__instrument_options_are_valid(const struct sonde_instrument_options *options) {
+    return options && options->size >= sizeof *options && options->kind >= SONDE_COUNTER &&
+           options->kind <= SONDE_HISTOGRAM &&
            (options->number == SONDE_NUMBER_INT64 || options->number == SONDE_NUMBER_DOUBLE) &&
-           options->scope < SONDE_SCOPES_MAX && name_is_valid(options->name) && unit_is_valid(options->unit) &&
-           description_is_valid(options->description) && bounds_are_valid(options->bounds, options->bound_count);
+           options->scope < SONDE_SCOPES_MAX && sonde__instrument_name_is_valid(options->name) &&
+           sonde__instrument_unit_is_valid(options->unit) &&
+           sonde__instrument_description_is_valid(options->description) &&
+           sonde__instrument_bounds_are_valid(options->bounds, options->bound_count);
 }
 
-/* Boundaries to keep: the advised ones, the specification's when the environment wants explicit buckets, or none. */
-static const double *bounds_choose(const struct sonde_instrument_options *options, size_t *ret_count) {
+static const double *default_bounds_get(size_t *ret_count) {
+    *ret_count = sizeof default_bounds / sizeof default_bounds[0];
+    return default_bounds;
+}
+
+/* Boundaries to keep: the view's, the advised ones, the specification's when the environment wants explicit buckets, or
+ * none. */
+static const double *bounds_choose(const struct sonde_instrument_options *options,
+                                   const struct sonde_view_options *view, size_t *ret_count) {
+    enum sonde_aggregation aggregation = view ? view->aggregation : SONDE_AGGREGATION_DEFAULT;
     *ret_count = 0;
-    if (options->kind != SONDE_HISTOGRAM)
+    if (options->kind != SONDE_HISTOGRAM || aggregation == SONDE_AGGREGATION_EXPONENTIAL)
         return NULL;
+    if (aggregation == SONDE_AGGREGATION_EXPLICIT_BUCKETS && view->bound_count) {
+        *ret_count = view->bound_count;
+        return view->bounds;
+    }
     if (options->bounds && options->bound_count) {
         *ret_count = options->bound_count;
         return options->bounds;
     }
     const char *wanted = getenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION");
-    if (!wanted || strcasecmp(wanted, "explicit_bucket_histogram") != 0)
-        return NULL;
-    *ret_count = sizeof default_bounds / sizeof default_bounds[0];
-    return default_bounds;
+    if (aggregation == SONDE_AGGREGATION_EXPLICIT_BUCKETS ||
+        (wanted && strcasecmp(wanted, "explicit_bucket_histogram") == 0))
+        return default_bounds_get(ret_count);
+    return NULL;
 }
 
-int sonde__instrument_init(struct sonde__instrument *instrument, const struct sonde_instrument_options *options) {
-    if (!options || !options_are_valid(options))
+static char *text_copy(const char *of_view, const char *own) {
+    return strdup(of_view ? of_view : own ? own : "");
+}
+
+int sonde__instrument_init(struct sonde__instrument *instrument, const struct sonde_instrument_options *options,
+                           const struct sonde_view_options *view) {
+    if (!sonde__instrument_options_are_valid(options))
         return SONDE_EINVALID;
     size_t count;
-    const double *bounds = bounds_choose(options, &count);
+    const double *bounds = bounds_choose(options, view, &count);
     instrument->kind = options->kind;
     instrument->number = options->kind == SONDE_HISTOGRAM ? SONDE_NUMBER_DOUBLE : options->number;
     instrument->scope = options->scope;
-    instrument->name = strdup(options->name);
-    instrument->unit = strdup(options->unit ? options->unit : "");
-    instrument->description = strdup(options->description ? options->description : "");
+    instrument->name = text_copy(view ? view->name : NULL, options->name);
+    instrument->unit = text_copy(NULL, options->unit);
+    instrument->description = text_copy(view ? view->description : NULL, options->description);
+    instrument->view = view;
+    instrument->series_max = view && view->series_max ? view->series_max : SONDE_SERIES_PER_INSTRUMENT_MAX;
     if (count && (instrument->bounds = malloc(count * sizeof *bounds)) != NULL) {
         memcpy(instrument->bounds, bounds, count * sizeof *bounds);
         instrument->bound_count = (uint32_t)count;

@@ -5,6 +5,8 @@
 
 #include "instrumentation/ring/cells.h"
 #include <sonde/metric.h>
+#include <sonde/view.h>
+#include <stdbool.h>
 
 #define SONDE__INSTRUMENT_NAME_MAX        255u
 #define SONDE__INSTRUMENT_UNIT_MAX        63u
@@ -19,16 +21,28 @@ struct sonde__instrument {
     uint32_t scope;
     enum sonde_instrument_kind kind;
     enum sonde_number number;
-    uint32_t series_count;    /* without the overflow series */
-    uint16_t overflow_series; /* 0 = none yet */
-    uint16_t full_series;     /* the overflow series, once no other can be added; read without the lock */
+    const struct sonde_view_options *view; /* static; NULL = none */
+    uint32_t series_max;                   /* without the overflow series */
+    uint32_t series_count;                 /* without the overflow series */
+    uint16_t overflow_series;              /* 0 = none yet */
+    uint16_t full_series;                  /* the overflow series, once no other can be added; read without the lock */
 };
 
-/** Checks options and copies them. A histogram's number becomes double; one without advised boundaries gets the
- *  specification's when OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION asks for explicit buckets.
- *  Returns 0, SONDE_EINVALID, -ENOMEM. */
-int sonde__instrument_init(struct sonde__instrument *instrument, const struct sonde_instrument_options *options);
+/** Are they? NULL is not. */
+bool sonde__instrument_options_are_valid(const struct sonde_instrument_options *options);
+
+/** Checks options and copies them, as the view (static, NULL = none) changes them. A histogram's number becomes double;
+ * one without advised boundaries gets the specification's when OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION
+ * asks for explicit buckets. Returns 0, SONDE_EINVALID, -ENOMEM. */
+int sonde__instrument_init(struct sonde__instrument *instrument, const struct sonde_instrument_options *options,
+                           const struct sonde_view_options *view);
 void sonde__instrument_deinit(struct sonde__instrument *instrument);
+
+/** What names, units, descriptions and boundaries must be. */
+bool sonde__instrument_name_is_valid(const char *name);
+bool sonde__instrument_unit_is_valid(const char *unit);
+bool sonde__instrument_description_is_valid(const char *description);
+bool sonde__instrument_bounds_are_valid(const double *bounds, size_t count);
 
 /** Same scope and name, case ignored (metrics/api.md#instrument-name-syntax). */
 int sonde__instrument_same_name(const struct sonde__instrument *a, const struct sonde__instrument *b);

@@ -7,6 +7,7 @@
 #include "instrumentation/metric/attributes.h"
 #include "instrumentation/metric/histogram.h"
 #include "instrumentation/metric/instrument.h"
+#include "instrumentation/metric/view.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/ring/lock.h"
 #include "instrumentation/ring/thread.h"
@@ -150,7 +151,7 @@ static uint32_t overflow_series(uint32_t number) {
 
 /* No further series, ever: neither count falls. */
 static int is_full(const struct sonde__instrument *instrument) {
-    return instrument->series_count >= SONDE_SERIES_PER_INSTRUMENT_MAX ||
+    return instrument->series_count >= instrument->series_max ||
            series_total + 1 + instrument_total >= SONDE_SERIES_MAX;
 }
 
@@ -206,6 +207,10 @@ bool sonde__series_is_overflow(uint32_t series) {
     return __atomic_load_n(&instruments[series_table[series].instrument].overflow_series, __ATOMIC_RELAXED) == series;
 }
 
+const struct sonde_view_options *sonde__instrument_view(uint32_t instrument) {
+    return sonde__instrument_cell_kind(instrument) ? instruments[instrument].view : NULL;
+}
+
 enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument) {
     /* Acquire: the entry is whole before the total counts it. */
     if (!instrument || instrument > __atomic_load_n(&instrument_total, __ATOMIC_ACQUIRE))
@@ -253,10 +258,12 @@ int sonde_instrument_create(const struct sonde_instrument_options *options, stru
     if (!thread)
         return SONDE_EDISABLED;
     struct sonde__instrument made = {0};
-    int err = sonde__instrument_init(&made, options);
+    const struct sonde_view_options *view = sonde__view_find(options);
+    int err = sonde__instrument_init(&made, options, view);
+    bool is_wanted = !view || view->aggregation != SONDE_AGGREGATION_DROP;
     if (!err && !sonde__process_get())
         err = SONDE_EDISABLED;
-    if (!err) {
+    if (!err && is_wanted) {
         lock();
         err = instrument_add(&made, &ret_instrument->index);
         unlock();

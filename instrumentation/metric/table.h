@@ -6,7 +6,7 @@
 #define SONDE_METRIC_TABLE_H
 
 #include "instrumentation/ring/cells.h"
-#include <sonde/metric.h>
+#include <sonde/view.h>
 #include <stdbool.h>
 
 /* What a cell holds; 0 = no such series. */
@@ -36,6 +36,9 @@ uint32_t sonde__series_find(uint32_t instrument, const uint8_t *attributes, size
 
 /** Is it its instrument's overflow series? */
 bool sonde__series_is_overflow(uint32_t series);
+
+/** The view of an instrument, NULL = none. Static. */
+const struct sonde_view_options *sonde__instrument_view(uint32_t instrument);
 
 /** Kind of an instrument's cells; SONDE__CELL_NONE for a no-op or unknown one. */
 enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument);

@@ -1,57 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The metrics API through real shared memory, read back as the agent reads it: by pread. */
-#include "instrumentation/metric/read.h"
 #include "instrumentation/metric/table.h"
-#include "instrumentation/ring/process.h"
 #include "tests/lib/child.h"
 #include <pthread.h>
 #include <setjmp.h>
-#include <sonde/sonde.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
-/* cmocka.h needs those four first */
+/* cmocka.h needs those */
 #include <cmocka.h>
+#include <sonde/err.h>
 
-static int memory_read(void *self, uint32_t memory, uint64_t offset, void *buffer, size_t size) {
-    (void)self;
-    int fd = -1;
-    if (memory == 0)
-        fd = sonde__registry.process.file.fd;
-    else if (memory <= sonde__registry.thread_memories)
-        fd = sonde__registry.threads[memory - 1].file.fd;
-    return fd >= 0 && pread(fd, buffer, size, (off_t)offset) == (ssize_t)size ? 0 : -1;
-}
-static void *resize(void *self, void *old, size_t size) {
-    (void)self;
-    if (size)
-        return realloc(old, size);
-    free(old);
-    return NULL;
-}
+#include "tests/unit/instrumentation/read_back.h"
 
 static _Atomic uint32_t reports;
 static void on_report(void *user, const char *message) {
     (void)user;
     if (strstr(message, "same.name"))
         reports++;
-}
-
-static struct sonde__metric_reader *reader;
-static const struct sonde__metric_memory memory = {memory_read, NULL};
-
-static int setup(void **state) {
-    (void)state;
-    reader = sonde__metric_reader_create(resize, NULL);
-    return reader ? 0 : -1;
-}
-static int teardown(void **state) {
-    (void)state;
-    sonde__metric_reader_destroy(reader);
-    return 0;
 }
 
 static struct sonde_instrument make(const char *name, enum sonde_instrument_kind kind, enum sonde_number number) {
@@ -61,39 +27,6 @@ static struct sonde_instrument make(const char *name, enum sonde_instrument_kind
     assert_int_equal(sonde_instrument_create(&options, &instrument), 0);
     assert_true(instrument.index > 0);
     return instrument;
-}
-
-/* Reads again; the only series of an instrument whose encoded attributes contain text (NULL = any). */
-static bool find(struct sonde_instrument instrument, const char *text, struct sonde__metric_series *ret) {
-    assert_int_equal(sonde__metric_reader_refresh(reader, &memory), 0);
-    for (uint32_t at = 0; sonde__metric_reader_series(reader, instrument.index, &at, ret);)
-        if (!text || memmem(ret->attributes, ret->attributes_size, text, strlen(text)))
-            return true;
-    return false;
-}
-static int64_t value_of(struct sonde_instrument instrument, const char *text) {
-    struct sonde__metric_series series;
-    assert_true(find(instrument, text, &series));
-    return (int64_t)series.value;
-}
-static double double_value_of(struct sonde_instrument instrument, const char *text) {
-    int64_t bits = value_of(instrument, text);
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-static uint32_t series_count(struct sonde_instrument instrument) {
-    struct sonde__metric_series series;
-    uint32_t count = 0;
-    assert_int_equal(sonde__metric_reader_refresh(reader, &memory), 0);
-    for (uint32_t at = 0; sonde__metric_reader_series(reader, instrument.index, &at, &series);)
-        count++;
-    return count;
-}
-static uint64_t measurements_dropped(void) {
-    struct sonde_stats stats = {.size = sizeof stats};
-    sonde_stats_get(&stats);
-    return stats.measurements_dropped;
 }
 
 static void create_refuses_what_the_specification_refuses(void **state) {
