@@ -2,8 +2,9 @@
 /* Open spans of a dead process: the request that was running when it died.
  *
  * A slot counts when its state is OPEN and its record is not in a ring: commit_position is 0, or beyond the last head
- * of the ring it names (layout.h). Its bytes are copied and then checked; the body may have been caught in the middle
- * of a rewrite, so what is kept is the longest prefix of whole fields. Then the end is set and the reason added:
+ * of the ring it names (layout.h). A rewrite that was going on is finished. The bytes are copied and then checked: of a
+ * body that is no span (nobody's but a liar's) the longest prefix of whole fields is kept. Then the end is set and the
+ * reason added:
  *
  *   killed, or nobody knows how   status ERROR, sonde.crashed=true, sonde.crash.signal where the kernel tells
  *   ended cleanly, or exec        sonde.unfinished=true, no error
@@ -37,9 +38,21 @@ static bool is_committed(const struct sonde__peer *peer, const struct sonde__slo
     return position <= peer->threads[memory]->rings[region].reader.read; /* which stands at the last head */
 }
 
+/* Closes the gap of a field that was being taken out (layout.h). Returns what is left. */
+static size_t edit_finish(uint64_t edit, uint8_t *body, size_t size) {
+    size_t at = SONDE__EDIT_AT(edit), end = at + SONDE__EDIT_SIZE(edit);
+    if (at >= size)
+        return size;
+    if (end >= size)
+        return at;
+    memmove(body + at, body + end, size - end);
+    return size - (end - at);
+}
+
 /* The body: its part in the slot, then extents. Stops where an extent is missing. Returns the size copied. */
 static size_t body_copy(const struct sonde__peer *peer, const struct sonde__slot *slot, uint8_t *to) {
-    size_t length = atomic_load_explicit(&slot->length, memory_order_relaxed);
+    uint64_t edit = atomic_load_explicit(&slot->edit, memory_order_relaxed);
+    size_t length = edit ? SONDE__EDIT_LENGTH(edit) : atomic_load_explicit(&slot->length, memory_order_relaxed);
     if (length > STREAM_SIZE_MAX)
         length = STREAM_SIZE_MAX;
     size_t size = length < SONDE__SLOT_BODY ? length : SONDE__SLOT_BODY;
@@ -54,7 +67,7 @@ static size_t body_copy(const struct sonde__peer *peer, const struct sonde__slot
             break;
         size += part;
     }
-    return size;
+    return edit_finish(edit, to, size);
 }
 
 static uint64_t start_of(const uint8_t *body, size_t size) {

@@ -19,6 +19,9 @@
 #define SONDE_KEY_SIZE_MAX 120u
 /* A span's name; longer ones are cut at a character and the cut is counted. */
 #define SONDE_NAME_SIZE_MAX 1024u
+/* A status description; longer ones are cut at a character. As much as of a long attribute, so that a dump does not eat
+ * the span. */
+#define SONDE_STATUS_DESCRIPTION_SIZE_MAX 16384u
 /* tracestate kept with a context. W3C asks for at least 512 characters; longer lists are shortened by
  * whole members (those over 128 characters first, then from the right). */
 #define SONDE_TRACESTATE_SIZE_MAX 1024u

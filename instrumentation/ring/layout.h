@@ -180,9 +180,16 @@ struct sonde__slot {
     uint32_t commit_region;         /* region (memory index * 16 + region) whose ring got the record */
     _Atomic uint64_t end_wanted_ns; /* an end that could not get the spin bit: its time, and the */
     _Atomic uint32_t end_wanted;    /* generation it is for; the owner ends the span when it needs slots */
-    uint8_t reserved[12];
+    uint32_t reserved_line1_end;
+    _Atomic uint64_t edit; /* SONDE__EDIT() while a field is being taken out, else 0 */
     uint8_t body[SONDE__SLOT_SIZE - SONDE__SLOT_HEADER];
 };
+/* While a field is taken out, and another put behind the end in its stead: the body is then `length` bytes of the stream
+ * (not slot->length) without the `size` bytes at `at`. Each step of closing that gap is one store of this word. */
+#define SONDE__EDIT(at, size, length) ((uint64_t)(at) | (uint64_t)(size) << 20 | (uint64_t)(length) << 40)
+#define SONDE__EDIT_AT(edit)          ((uint32_t)(edit) & 0xFFFFFu)
+#define SONDE__EDIT_SIZE(edit)        ((uint32_t)((edit) >> 20) & 0xFFFFFu)
+#define SONDE__EDIT_LENGTH(edit)      ((uint32_t)((edit) >> 40) & 0xFFFFFu)
 _Static_assert(offsetof(struct sonde__slot, generation) == 4 && offsetof(struct sonde__slot, attributes) == 14,
                "slot words");
 _Static_assert(offsetof(struct sonde__slot, extents) == 64, "slot line 1");

@@ -26,12 +26,6 @@ static inline void publish(struct sonde__slot *slot, uint64_t fill, const uint8_
 static inline bool key_is_perhaps_known(const struct sonde__slot *slot, struct sonde_key key) {
     return (slot->key_bits[0] >> (key.bits[0] & 63)) & 1;
 }
-/* Takes an attribute with this key off if there is one. */
-static void forget(struct sonde__slot *slot, struct sonde_key key) {
-    if (key_is_known(slot, key) && sonde__slot_remove_key(slot, key))
-        slot->attributes--;
-}
-
 /* Where a short attribute with a new key may be encoded, or NULL: no room for any in the slot, limit reached. */
 static inline uint8_t *short_room(struct sonde__slot *slot, struct sonde_key key, uint64_t fill) {
     uint32_t length = (uint32_t)fill;
@@ -97,6 +91,27 @@ static void drop(struct sonde__slot *slot) {
     sonde__count_attributes_dropped(1);
 }
 
+/* Appends an encoded attribute, or puts it in the place of the one with its key. False: the limit is reached, or it
+ * does not fit; there is none with its key then. */
+static bool put(struct sonde__slot *slot, struct sonde_key key, const struct sonde__writer *writer) {
+    struct sonde__field old = {.size = 0};
+    uint32_t size = (uint32_t)sonde__writer_size(writer);
+    bool had = key_is_known(slot, key) && sonde__slot_find_key(slot, key, &old);
+    bool done = !writer->full && (had || slot->attributes < sonde__settings.span_attribute_count_limit) &&
+                sonde__slot_replace(slot, old.at, had ? old.size : 0, writer->start, size);
+    if (!done && had) { /* no room for both of them: the old one goes first */
+        sonde__slot_remove(slot, old.at, old.size);
+        slot->attributes--;
+        had = false;
+        done = !writer->full && sonde__slot_append(slot, writer->start, size);
+    }
+    if (done) {
+        note_key(slot, key);
+        slot->attributes = (uint16_t)(slot->attributes + !had);
+    }
+    return done;
+}
+
 /* Any attribute, with the slot taken. */
 static void set_slow(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde_attribute *attribute) {
     struct sonde_key key = attribute->key;
@@ -116,14 +131,8 @@ static void set_slow(struct sonde__thread *thread, struct sonde__slot *slot, con
     }
     sonde__writer_init(&writer, thread->scratch, SONDE_SPAN_SIZE_MAX);
     sonde__write_attribute(&writer, SONDE__TAG_ATTRIBUTE >> 3, attribute, sonde__settings.attribute_value_length_limit);
-    forget(slot, key);
-    if (writer.full || slot->attributes >= sonde__settings.span_attribute_count_limit ||
-        !sonde__slot_append(slot, writer.start, (uint32_t)sonde__writer_size(&writer))) {
+    if (!put(slot, key, &writer))
         drop(slot);
-        return;
-    }
-    note_key(slot, key);
-    slot->attributes++;
 }
 
 /* Each setter in two halves: one that makes no calls, for an attribute that is short and new; and one for the rest. */
@@ -134,9 +143,8 @@ static SONDE__COLD void set_string_slow(struct sonde_span *span, const char *tex
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
-    if (string_is_short(key, size) && key_is_perhaps_known(edit.slot, key))
-        forget(edit.slot, key);
-    if (!string_is_short(key, size) || !put_string(edit.slot, key, key.padded, value, size))
+    if (!string_is_short(key, size) || key_is_known(edit.slot, key) ||
+        !put_string(edit.slot, key, key.padded, value, size))
         set_slow(edit.thread, edit.slot, &attribute);
     sonde__edit_end(&edit);
 }
@@ -180,9 +188,7 @@ static SONDE__COLD void set_int64_slow(struct sonde_span *span, const char *text
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
-    if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
-        forget(edit.slot, key);
-    if (!number_is_short(key) || !put_int64(edit.slot, key, key.padded, value))
+    if (!number_is_short(key) || key_is_known(edit.slot, key) || !put_int64(edit.slot, key, key.padded, value))
         set_slow(edit.thread, edit.slot, &attribute);
     sonde__edit_end(&edit);
 }
@@ -218,9 +224,7 @@ static SONDE__COLD void set_double_slow(struct sonde_span *span, const char *tex
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
-    if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
-        forget(edit.slot, key);
-    if (!number_is_short(key) || !put_double(edit.slot, key, key.padded, value))
+    if (!number_is_short(key) || key_is_known(edit.slot, key) || !put_double(edit.slot, key, key.padded, value))
         set_slow(edit.thread, edit.slot, &attribute);
     sonde__edit_end(&edit);
 }
@@ -256,9 +260,7 @@ static SONDE__COLD void set_bool_slow(struct sonde_span *span, const char *text,
     struct sonde__edit edit;
     if (!sonde__edit_begin(&edit, span))
         return;
-    if (number_is_short(key) && key_is_perhaps_known(edit.slot, key))
-        forget(edit.slot, key);
-    if (!number_is_short(key) || !put_bool(edit.slot, key, key.padded, value))
+    if (!number_is_short(key) || key_is_known(edit.slot, key) || !put_bool(edit.slot, key, key.padded, value))
         set_slow(edit.thread, edit.slot, &attribute);
     sonde__edit_end(&edit);
 }

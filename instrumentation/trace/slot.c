@@ -52,20 +52,21 @@ static bool grow(struct sonde__slot *slot, uint32_t end) {
     return true;
 }
 
-bool sonde__slot_append(struct sonde__slot *slot, const void *bytes, uint32_t size) {
-    const uint8_t *from = bytes;
-    uint32_t at = sonde__slot_length(slot), end = at + size, room;
-    if (size > SONDE_SPAN_SIZE_MAX || !grow(slot, end))
-        return false;
-    while (at < end) {
+/* Copies bytes into the stream, which has room for them. */
+static void write_at(struct sonde__slot *slot, uint32_t at, const uint8_t *from, uint32_t size) {
+    while (size) {
+        uint32_t room;
         uint8_t *to = segment(slot, at, &room);
-        uint32_t part = end - at < room ? end - at : room;
+        uint32_t part = size < room ? size : room;
         memcpy(to, from, part);
         from += part;
         at += part;
+        size -= part;
     }
-    sonde__slot_publish(slot, end);
-    return true;
+}
+
+bool sonde__slot_append(struct sonde__slot *slot, const void *bytes, uint32_t size) {
+    return sonde__slot_replace(slot, 0, 0, bytes, size);
 }
 
 uint8_t *sonde__slot_room(const struct sonde__slot *slot, uint32_t size) {
@@ -90,23 +91,43 @@ void sonde__slot_read(const struct sonde__slot *slot, uint32_t at, void *to, uin
     }
 }
 
-void sonde__slot_remove(struct sonde__slot *slot, uint32_t at, uint32_t size) {
-    uint32_t end = sonde__slot_length(slot), from = at + size, to = at, from_room, to_room;
-    sonde__slot_publish(slot, at); /* whoever looks while bytes move sees what is before them */
-    SONDE__COMPILER_BARRIER();
-    while (from < end) {
-        const uint8_t *source = segment(slot, from, &from_room);
-        uint8_t *target = segment(slot, to, &to_room);
-        uint32_t part = end - from < from_room ? end - from : from_room;
-        if (part > to_room)
-            part = to_room;
-        memmove(target, source, part);
-        from += part;
-        to += part;
+/* Takes `size` bytes at `at` out of a stream of `length` bytes. What is behind moves down in parts no larger than the
+ * gap: a part only ever overwrites the gap, and then one store moves the gap behind it. So a process may be killed
+ * between any two of these stores, and the stream without the gap is whole (layout.h, agent/receive/recover.c). */
+static void close_gap(struct sonde__slot *slot, uint32_t at, uint32_t size, uint32_t length) {
+    uint16_t name_offset = (uint16_t)(slot->name_offset > at ? slot->name_offset - size : slot->name_offset);
+    atomic_store_explicit(&slot->edit, SONDE__EDIT(at, size, length), memory_order_release);
+    SONDE__COMPILER_BARRIER(); /* nor may a part be written before the gap is there */
+    while (at + size < length) {
+        uint32_t from_room, to_room, left = length - at - size, part = size < left ? size : left;
+        const uint8_t *from = segment(slot, at + size, &from_room);
+        uint8_t *to = segment(slot, at, &to_room);
+        part = part < from_room ? part : from_room;
+        part = part < to_room ? part : to_room;
+        memcpy(to, from, part);
+        at += part;
+        atomic_store_explicit(&slot->edit, SONDE__EDIT(at, size, length), memory_order_release);
+        SONDE__COMPILER_BARRIER();
     }
-    if (slot->name_offset > at)
-        slot->name_offset = (uint16_t)(slot->name_offset - size);
-    sonde__slot_publish(slot, end - size);
+    slot->name_offset = name_offset;
+    sonde__slot_publish(slot, at);
+    atomic_store_explicit(&slot->edit, 0, memory_order_release);
+}
+
+void sonde__slot_remove(struct sonde__slot *slot, uint32_t at, uint32_t size) {
+    close_gap(slot, at, size, sonde__slot_length(slot));
+}
+
+bool sonde__slot_replace(struct sonde__slot *slot, uint32_t at, uint32_t size, const void *bytes, uint32_t new_size) {
+    uint32_t length = sonde__slot_length(slot), end = length + new_size;
+    if (new_size > SONDE_SPAN_SIZE_MAX || !grow(slot, end))
+        return false;
+    write_at(slot, length, bytes, new_size);
+    if (size)
+        close_gap(slot, at, size, end);
+    else
+        sonde__slot_publish(slot, end);
+    return true;
 }
 
 bool sonde__slot_field(const struct sonde__slot *slot, uint32_t at, struct sonde__field *ret_field) {
@@ -159,16 +180,12 @@ static uint32_t find_key_nearby(const struct sonde__slot *slot, struct sonde_key
     return 0;
 }
 
-bool sonde__slot_remove_key(struct sonde__slot *slot, struct sonde_key key) {
-    struct sonde__field field;
+bool sonde__slot_find_key(const struct sonde__slot *slot, struct sonde_key key, struct sonde__field *ret_field) {
     uint32_t at = SONDE__BODY_ROOT;
     if (sonde__slot_length(slot) <= SONDE__SLOT_BODY && !(at = find_key_nearby(slot, key)))
         return false;
-    for (; sonde__slot_field(slot, at, &field); at += field.size) {
-        if (field.tag == SONDE__TAG_ATTRIBUTE && has_key(slot, &field, key)) {
-            sonde__slot_remove(slot, at, field.size);
+    for (; sonde__slot_field(slot, at, ret_field); at += ret_field->size)
+        if (ret_field->tag == SONDE__TAG_ATTRIBUTE && has_key(slot, ret_field, key))
             return true;
-        }
-    }
     return false;
 }

@@ -184,7 +184,10 @@ bool sonde__slot_append(struct sonde__slot *slot, const void *bytes, uint32_t si
 /** Where the next `size` bytes may be written, to be published then; NULL when they would not lie in a row or have no
  *  place yet: sonde__slot_append() then. */
 uint8_t *sonde__slot_room(const struct sonde__slot *slot, uint32_t size);
-/** Takes `size` bytes at `at` out; what is behind moves down. */
+/** Takes the field of `size` bytes at `at` out and appends another (or, with size 0, only that) in one step: whoever
+ *  reads the memory of a killed process finds the old one or the new one. False: both do not fit, nothing changed. */
+bool sonde__slot_replace(struct sonde__slot *slot, uint32_t at, uint32_t size, const void *bytes, uint32_t new_size);
+/** Takes `size` bytes at `at` out, likewise; what is behind moves down. */
 void sonde__slot_remove(struct sonde__slot *slot, uint32_t at, uint32_t size);
 /** Copies bytes out of the stream, which must have them. */
 void sonde__slot_read(const struct sonde__slot *slot, uint32_t at, void *to, uint32_t size);
@@ -198,8 +201,8 @@ struct sonde__field {
 bool sonde__slot_field(const struct sonde__slot *slot, uint32_t at, struct sonde__field *ret_field);
 /** The first field with a tag. */
 bool sonde__slot_find_field(const struct sonde__slot *slot, uint32_t tag, struct sonde__field *ret_field);
-/** Removes the attribute with this key. False: there is none. */
-bool sonde__slot_remove_key(struct sonde__slot *slot, struct sonde_key key);
+/** The attribute with this key. */
+bool sonde__slot_find_key(const struct sonde__slot *slot, struct sonde_key key, struct sonde__field *ret_field);
 
 static inline void sonde__count16(uint16_t *counter) {
     if (*counter != UINT16_MAX)

@@ -19,7 +19,8 @@
  *   nested   spans up to 8 deep, ring laps              extents  spans of 4 to 20 KiB
  *   threads  threads that start (attach), write a little and end (detach), six at a time
  *   attach   one thread after the other starts and stays, so that new memory is made and handed over all the time
- *   rename   attributes overwritten and names changed, so that bodies are caught in the middle of a move */
+ *   rename   attributes overwritten and names changed, so that bodies are caught in the middle of a move
+ * Of an open span everything is checked that was there before the call in which the kill came. */
 #include "agent/log.h"
 #include "instrumentation/wire/skim.h"
 #include "tests/lib/receiver_rig.h"
@@ -49,7 +50,7 @@ struct round {
     struct receiver_rig *rig;
     struct progress *progress;
     uint8_t *seen[THREADS];
-    uint64_t items, crashed, torn, wrong, lanes[THREADS];
+    uint64_t items, crashed, unnumbered, wrong, lanes[THREADS];
 };
 
 static uint64_t random_state = 88172645463325252u;
@@ -79,8 +80,9 @@ static void hold_back(unsigned lane) {
         sched_yield();
 }
 
+static const char text[4096] = "0123456789abcdef";
+
 static void span_fill(struct sonde_span *span, uint64_t *state) {
-    static const char text[4096] = "0123456789abcdef";
     uint64_t random = random_step(state);
     sonde_span_set_string(span, SONDE_KEY("check"), text, 16);
     if (mode == EXTENTS) {
@@ -176,36 +178,59 @@ static void child_main(const char *path) {
 
 /* ---- the parent ---- */
 
+/* Places of the keys in sonde__span_fields.values. */
+enum key { SEQ, CRASHED, CHECK, MOVING, BEHIND, FILLER, KEYS };
+static const char *const key_names[KEYS] = {"seq", "sonde.crashed", "check", "moving", "behind", "filler1"};
+
+static bool is_text(const struct sonde__value *value, size_t least, size_t most) {
+    return value->type == SONDE__VALUE_STRING && value->size >= least && value->size <= most &&
+           memcmp(value->data, text, value->size) == 0;
+}
+static bool is_absent_or_text(const struct sonde__value *value, size_t least, size_t most) {
+    return value->type == SONDE__VALUE_ABSENT || is_text(value, least, most);
+}
+
+/* Attributes are set in the order check, filler5..1 or check, moving, behind: what is there tells what else must be. */
+static bool attributes_are_whole(const struct sonde__value *values, bool open) {
+    bool behind = values[BEHIND].type == SONDE__VALUE_INT, moving = values[MOVING].type != SONDE__VALUE_ABSENT;
+    if (behind && (!moving || values[BEHIND].integer < 1 || values[BEHIND].integer > 5))
+        return false;
+    if (!open || moving || values[FILLER].type != SONDE__VALUE_ABSENT)
+        return is_text(&values[CHECK], 16, 16) && is_absent_or_text(&values[MOVING], 0, 599) &&
+               is_absent_or_text(&values[FILLER], sizeof text, sizeof text);
+    return is_absent_or_text(&values[CHECK], 16, 16);
+}
+
+static bool name_is_one_of_ours(const struct sonde__span_fields *f) {
+    static const char longer[] = "work that has a longer name";
+    size_t size = mode == RENAME && f->name_size > 4 ? sizeof longer - 1 : 4;
+    return f->name_size == size && memcmp(f->name, longer, size) == 0;
+}
+
 static void on_item(void *user, const struct sonde_record_view *record, const uint8_t *body, size_t size) {
     struct round *round = user;
     struct sonde__skim_keys keys;
     struct sonde__span_fields f;
     sonde__skim_keys_init(&keys);
-    int seq = sonde__skim_keys_add(&keys, "seq"), check = sonde__skim_keys_add(&keys, "check");
-    int crashed = sonde__skim_keys_add(&keys, "sonde.crashed");
+    for (int i = 0; i < KEYS; i++)
+        (void)sonde__skim_keys_add(&keys, key_names[i]);
     round->items++;
     if (record->signal != SONDE_SIGNAL_TRACES || !sonde__span_skim(body, size, &keys, &f)) {
         round->wrong++;
         return;
     }
-    bool open = f.values[crashed].type == SONDE__VALUE_BOOL;
+    bool open = f.values[CRASHED].type == SONDE__VALUE_BOOL;
     round->crashed += open;
-    if (open && (f.name_size < 4 || f.values[seq].type != SONDE__VALUE_INT)) {
-        round->torn++; /* killed before its number was set, or while name and number were being moved */
-        return;
-    }
     if (f.name_size == 5 && memcmp(f.name, "hello", 5) == 0)
         return;
-    const struct sonde__value *text = &f.values[check];
-    bool complete =
-        text->type == SONDE__VALUE_STRING && text->size == 16 && !memcmp(text->data, "0123456789abcdef", 16);
     round->wrong +=
-        f.name_size < 4 || memcmp(f.name, "work", 4) != 0 || f.end_unix_ns < f.start_unix_ns || (!open && !complete);
-    if (f.values[seq].type != SONDE__VALUE_INT) {
-        round->wrong++;
+        !name_is_one_of_ours(&f) || f.end_unix_ns < f.start_unix_ns || !attributes_are_whole(f.values, open);
+    if (f.values[SEQ].type != SONDE__VALUE_INT) {
+        round->unnumbered += open; /* killed before its number was set */
+        round->wrong += !open;
         return;
     }
-    uint64_t number = (uint64_t)f.values[seq].integer >> 3, lane = (uint64_t)f.values[seq].integer & 7;
+    uint64_t number = (uint64_t)f.values[SEQ].integer >> 3, lane = (uint64_t)f.values[SEQ].integer & 7;
     if (lane >= THREADS || number >= NUMBERS) {
         round->wrong++;
         return;
@@ -238,8 +263,7 @@ static bool is_reached(void *user) {
     return goal->round->items >= goal->items;
 }
 
-/* A torn span is there, with its ids and times, but not its number: in the mode that moves what was written it accounts
- * for one number that was not seen. There is at most one a thread. */
+/* Of spans that had no number yet there is at most one a thread. */
 static void count_round(struct round *round, uint64_t *lost, uint64_t *twice) {
     uint64_t missing = 0;
     for (unsigned lane = 0; lane < THREADS; lane++) {
@@ -250,17 +274,15 @@ static void count_round(struct round *round, uint64_t *lost, uint64_t *twice) {
         }
         memset(round->seen[lane], 0, published + 2 < NUMBERS ? published + 2 : NUMBERS);
     }
-    if (round->torn > (mode == THREADED || mode == ATTACH ? THREADS : 1))
-        *twice += round->torn - 1;
-    if (mode == RENAME)
-        missing -= missing < round->torn ? missing : round->torn;
+    if (round->unnumbered > (mode == THREADED || mode == ATTACH ? THREADS : 1))
+        *twice += round->unnumbered - 1;
     *lost += missing + round->wrong;
 }
 
 /* One process, killed. Returns false when the round itself went wrong. */
 static bool round_run(struct round *round, uint64_t records, uint64_t *lost, uint64_t *twice) {
     memset(round->progress, 0, sizeof *round->progress);
-    round->items = round->crashed = round->torn = round->wrong = 0;
+    round->items = round->crashed = round->unnumbered = round->wrong = 0;
     memset(round->lanes, 0, sizeof round->lanes);
     pid_t pid = fork();
     if (pid == 0) {
@@ -301,16 +323,16 @@ static bool rounds_run(struct round *round, uint64_t kills, uint64_t records, st
         totals->items += round->items;
         totals->crashed += round->crashed;
         if (lost || twice)
-            fprintf(stderr, "round %llu (%s): lost %llu twice %llu wrong %llu torn %llu\n", (unsigned long long)i,
+            fprintf(stderr, "round %llu (%s): lost %llu twice %llu wrong %llu unnumbered %llu\n", (unsigned long long)i,
                     mode_names[mode], (unsigned long long)lost, (unsigned long long)twice,
-                    (unsigned long long)round->wrong, (unsigned long long)round->torn);
+                    (unsigned long long)round->wrong, (unsigned long long)round->unnumbered);
     }
-    char text[256] = "";
-    bool balances = sonde_ledger_balances(round->rig->ledger, NULL, text, sizeof text);
+    char why[256] = "";
+    bool balances = sonde_ledger_balances(round->rig->ledger, NULL, why, sizeof why);
     const struct sonde_ledger_intake *intake = &round->rig->ledger->intake[SONDE_SIGNAL_TRACES];
     totals->dropped = intake->received - intake->appended;
     if (!balances || totals->dropped)
-        fprintf(stderr, "ledger: %s dropped %llu\n", text, (unsigned long long)totals->dropped);
+        fprintf(stderr, "ledger: %s dropped %llu\n", why, (unsigned long long)totals->dropped);
     return ran && balances && totals->dropped == 0;
 }
 

@@ -544,7 +544,39 @@ static void services_recover_spans_with_extents(void **state) {
     assert_int_equal(f->crashed, 1);
 }
 
-/* Caught in the middle of a rewrite: the last attribute is torn. */
+/* Caught while a field was taken out and seq put behind the end: a gap with rubbish in it, seq past the old length. */
+static void open_edited(struct fixture *f) {
+    enum { SEQ_AT = 58, GAP = 7 };
+    open_plain(f);
+    struct sonde__slot *slot = peer_fake_slot(&f->peer, 0, 5);
+    uint32_t size = atomic_load(&slot->length);
+    memmove(slot->body + SEQ_AT + GAP, slot->body + SEQ_AT, size - SEQ_AT);
+    memset(slot->body + SEQ_AT, 0xFF, GAP);
+    atomic_store(&slot->length, SEQ_AT + GAP);
+    atomic_store(&slot->edit, SONDE__EDIT(SEQ_AT, GAP, size + GAP));
+}
+
+static void services_finish_the_rewrite_of_a_killed(void **state) {
+    struct fixture *f = *state;
+    end_child(f, child_start(f, 5, open_edited, KILLED), KILLED); /* seq is found */
+    assert_int_equal(f->crashed, 1);
+}
+
+/* A rewrite that lies about where it is. */
+static void open_edited_wrongly(struct fixture *f) {
+    open_plain(f);
+    struct sonde__slot *slot = peer_fake_slot(&f->peer, 0, 5);
+    uint32_t size = atomic_load(&slot->length);
+    atomic_store(&slot->edit, SONDE__EDIT(size, 0xFFFFF, 0xFFFFF));
+}
+
+static void services_survive_a_rewrite_that_lies(void **state) {
+    struct fixture *f = *state;
+    end_child(f, child_start(f, 5, open_edited_wrongly, KILLED), KILLED);
+    assert_int_equal(f->crashed, 1);
+}
+
+/* No span of ours: the last attribute is torn. */
 static void open_torn(struct fixture *f) {
     open_plain(f);
     struct sonde__slot *slot = peer_fake_slot(&f->peer, 0, 5);
@@ -674,6 +706,8 @@ int main(void) {
         CASE(services_tell_the_signal_of_a_crash),
         CASE(services_mark_spans_unfinished_after_a_clean_exit),
         CASE(services_recover_spans_with_extents),
+        CASE(services_finish_the_rewrite_of_a_killed),
+        CASE(services_survive_a_rewrite_that_lies),
         CASE(services_keep_the_valid_part_of_a_torn_span),
         CASE(services_report_a_committed_span_once),
         CASE(services_report_a_span_whose_record_was_not_published),
