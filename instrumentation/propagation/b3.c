@@ -78,7 +78,7 @@ static inline enum sonde_extract_reason read_single(const char *text, size_t siz
 }
 
 enum sonde_extract_reason sonde__b3_read(const char *text, size_t size, struct sonde_span_context *ret_span) {
-    struct sonde__ids ids;
+    struct sonde__ids ids = {.state = 0};
     enum sonde_extract_reason reason = read_single(text, size, &ids);
     if (reason == SONDE_EXTRACT_OK || reason == SONDE_EXTRACT_DECISION)
         sonde__ids_store(ret_span, &ids);

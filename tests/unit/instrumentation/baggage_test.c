@@ -151,6 +151,25 @@ static void baggage_of_several_headers_is_one_list(void **state) {
     assert_int_equal(reader.count, 6);
 }
 
+static void baggage_value_is_judged_at_every_position(void **state) {
+    for (size_t at = 0; at < 40; at++)
+        for (int byte = 1; byte < 256; byte++) {
+            struct sonde__baggage_reader reader;
+            char text[45] = "k=";
+            memset(text + 2, '~', 40);
+            text[2 + at] = (char)byte;
+            (void)setup(state);
+            sonde__baggage_reader_init(&reader, &context);
+            feed(&reader, text);
+            bool octet = byte > 0x20 && byte < 0x7f && !strchr("\",;\\%", byte); /* the grammar's words */
+            bool ends = byte == ',' || byte == ';';
+            bool edge = (byte == ' ' || byte == '\t') && (at == 0 || at == 39);
+            assert_int_equal(reader.partial, !octet && !edge && !(ends && (byte == ';' || at == 39)));
+            if (octet)
+                assert_list(text);
+        }
+}
+
 static void baggage_reading_is_bounded(void **state) {
     (void)state;
     struct sonde__baggage_reader reader;
@@ -271,6 +290,7 @@ int main(void) {
         CASE(baggage_set_refuses_what_cannot_be_sent),
         CASE(baggage_holds_what_the_limits_say),
         CASE(baggage_of_several_headers_is_one_list),
+        CASE(baggage_value_is_judged_at_every_position),
         CASE(baggage_reading_is_bounded),
         CASE(baggage_goes_with_spans_and_threads_of_contexts),
         CASE(baggage_of_an_explicit_parent_is_that_of_the_span),

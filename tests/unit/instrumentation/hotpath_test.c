@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sonde/carrier/http.h>
 #include <sonde/sonde.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -220,6 +221,33 @@ static void inject_and_extract(int i) {
     (void)sonde_extract(&carrier, &context);
 }
 
+/* Every format, over headers as services have them, and baggage as a value and on the thread. */
+static void propagators(int i) {
+    static struct sonde_context context, back;
+    static char text[SONDE_HTTP_INJECT_SIZE];
+    struct sonde_http_header headers[64];
+    struct sonde_http_headers list = {headers, 0, 64, text, sizeof text, 0};
+    struct sonde_carrier carrier = sonde_http_carrier(&list);
+    const char *all = "tracecontext,baggage,b3,b3multi,jaeger,xray,gcloud,datadog,ottrace,grpc-trace-bin";
+    struct sonde_extract_options options = SONDE_EXTRACT_OPTIONS_INIT;
+    struct sonde_baggage_entry entry;
+    sonde_context_init(&context);
+    context.span.trace_id[15] = context.span.span_id[7] = (uint8_t)(i | 1);
+    context.span.decision = SONDE_DECISION_DEBUG;
+    (void)sonde_tracestate_set(&context, "dd", 2, "s:2;o:x;t.dm:-4", 15);
+    (void)sonde_baggage_set(&context, sonde_text("k"), sonde_text("a b"), sonde_text("m"));
+    (void)sonde_inject_as(all, &context, &carrier);
+    options.propagators = all;
+    (void)sonde_extract_with(&carrier, &options, &back);
+    struct sonde_context_token token = sonde_context_attach(&back);
+    (void)sonde_baggage_set(NULL, sonde_text("l"), sonde_text("\xff"), sonde_text(""));
+    (void)sonde_baggage_find(NULL, sonde_text("l"), &entry);
+    (void)sonde_baggage_decode(entry.value, text, sizeof text);
+    (void)sonde_baggage_remove(NULL, sonde_text("l"));
+    sonde_context_detach(token);
+    sonde_propagation_clear(&carrier);
+}
+
 static struct sonde_instrument instrument_of(enum sonde_instrument_kind kind, const char *name) {
     struct sonde_instrument instrument;
     struct sonde_instrument_options options = {.size = sizeof options, .kind = kind, .name = name};
@@ -295,6 +323,7 @@ static const struct row {
     {"context_moves", context_moves},
     {"log_record", log_record},
     {"inject_and_extract", inject_and_extract},
+    {"propagators", propagators},
     {"metrics", metrics},
     {"conventions", conventions},
 };
