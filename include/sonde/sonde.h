@@ -13,6 +13,7 @@
 #include <sonde/conventions/messaging.h>
 #include <sonde/conventions/rpc.h>
 #include <sonde/err.h>
+#include <sonde/ffi.h>
 #include <sonde/key.h>
 #include <sonde/limits.h>
 #include <sonde/log.h>

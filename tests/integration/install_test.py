@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MUST = ["include/sonde/sonde.h", "include/sonde/carrier/http.h", "libsonde.so", "libsonde.so.0", "libsonde.a", "pkgconfig/sonde.pc",
+MUST = ["include/sonde/sonde.h", "include/sonde/sonde.hpp", "include/sonde/carrier/http.h", "libsonde.so", "libsonde.so.0", "libsonde.a", "pkgconfig/sonde.pc",
         "sbin/sonded", "bin/sonde", "lib/systemd/system/sonded.service", "lib/sysusers.d/sonde.conf",
         "lib/tmpfiles.d/sonde.conf", "etc/sonde/sonded.yaml", "share/doc/sonde/README.md"]
 

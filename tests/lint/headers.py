@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every public header compiles alone, twice in a row, as pedantic C11 and as C++11 to C++20, under the warnings that
-users turn on; so does code that uses the macros, which expand where the user's warnings count.
+users turn on; so does code that uses the macros, which expand where the user's warnings count. Those for C++ (.hpp) are
+compiled as C++17 and C++20.
 usage: headers.py ROOT CC... -- CXX..."""
 import pathlib
 import subprocess
@@ -30,12 +31,13 @@ void sonde_use(void) {
 def main(root, cc, cxx):
     include = pathlib.Path(root) / "include"
     bad = 0
-    headers = sorted(include.rglob("*.h"))
+    headers = sorted(include.rglob("*.h")) + sorted(include.rglob("*.hpp"))
     names = [header.relative_to(include).as_posix() for header in headers]
     texts = [(name, f"#include <{name}>\n#include <{name}>\nint sonde_header_test;\n") for name in names]
     commands = [cc + ["-std=c11", "-x", "c"]] + [cxx + [std, "-x", "c++"] + CXX_FLAGS for std in STANDARDS]
     for name, text in texts + [("a use of the macros", USE)]:
-        for command in commands if name in ("sonde/sonde.h", "a use of the macros") else commands[:2]:
+        all_standards = name in ("sonde/sonde.h", "a use of the macros")
+        for command in commands[3:] if name.endswith(".hpp") else commands if all_standards else commands[:2]:
             run = subprocess.run(command + FLAGS + ["-I", str(include), "-"], input=text, text=True,
                                  capture_output=True, check=False)
             if run.returncode != 0:
