@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A JSON server on libmicrohttpd. Each request gets a server span, whose parent comes from the request's headers, and
- * one measurement of http.server.request.duration. Source: semantic conventions, http/http-spans.md, http-metrics.md.
- */
+ * one measurement of http.server.request.duration: sonde/conventions/http.h. */
 #include "shop.h"
 #include <arpa/inet.h>
 #include <microhttpd.h>
@@ -16,13 +15,11 @@
 struct shop_server {
     struct MHD_Daemon *daemon;
     const struct shop_route *routes;
-    struct sonde_instrument duration;
     char port[8];
 };
 
 /* One request while its body arrives. */
 struct exchange {
-    double started;
     uint64_t started_unix_ns;
     size_t size;
     bool too_big;
@@ -49,30 +46,18 @@ static enum MHD_Result header_visit(void *user, enum MHD_ValueKind kind, const c
     return MHD_YES;
 }
 
-/* The caller's context, from traceparent and tracestate. */
-static void extract(struct MHD_Connection *connection, struct sonde_context *ret_context) {
+/* Starts the server span: a child of the span that the headers tell of. It began when the headers had come. */
+static void span_start(struct sonde_http_server *span, const struct shop_server *server,
+                       struct MHD_Connection *connection, const struct exchange *exchange) {
     struct header_list list = {.count = 0};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, header_visit, &list);
     struct sonde_http_headers headers = {.headers = list.items, .count = list.count};
     struct sonde_carrier carrier = sonde_http_carrier(&headers);
-    (void)sonde_extract(&carrier, ret_context);
-}
-
-static void measure(const struct shop_server *server, const struct shop_route *route, const char *method,
-                    unsigned status, double seconds) {
-    char code[12];
-    (void)snprintf(code, sizeof code, "%u", status);
-    struct sonde_attribute attributes[5] = {
-        SHOP_STRING("http.request.method", method),
-        SHOP_STRING("url.scheme", "http"),
-        SHOP_INT("http.response.status_code", status),
-    };
-    size_t count = 3;
-    if (route)
-        attributes[count++] = SHOP_STRING("http.route", route->route);
-    if (status >= 500)
-        attributes[count++] = SHOP_STRING("error.type", code);
-    sonde_instrument_record(server->duration, seconds, attributes, count);
+    span->scheme = sonde_text("http");
+    span->server_address = sonde_text("127.0.0.1");
+    span->server_port = (uint16_t)strtol(server->port, NULL, 10);
+    span->start_unix_ns = exchange->started_unix_ns;
+    sonde_http_server_start(span, &carrier);
 }
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, json_t *body) {
@@ -97,47 +82,31 @@ static const struct shop_route *route_find(const struct shop_server *server, con
     return NULL;
 }
 
-/* The whole request is here: span, handler, answer, measurement. The span starts when the headers had come. */
+/* The whole request is here: span, handler, answer. The end of the span is also the measurement. */
 static enum MHD_Result serve(const struct shop_server *server, struct MHD_Connection *connection, const char *method,
                              const char *path, struct exchange *exchange) {
     const struct shop_route *route = route_find(server, method, path);
-    struct sonde_context parent;
-    extract(connection, &parent);
-
-    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
-    options.kind = SONDE_SPAN_KIND_SERVER;
-    options.parent = &parent;
-    options.start_unix_ns = exchange->started_unix_ns;
-    struct sonde_span span;
-    sonde_span_start(&span, sonde_key_cstr(route ? route->span_name : method), &options);
-    sonde_span_set_cstr(&span, SONDE_KEY("http.request.method"), method);
-    sonde_span_set_cstr(&span, SONDE_KEY("url.path"), path);
-    sonde_span_set_cstr(&span, SONDE_KEY("url.scheme"), "http");
-    sonde_span_set_cstr(&span, SONDE_KEY("server.address"), "127.0.0.1");
-    sonde_span_set_int64(&span, SONDE_KEY("server.port"), strtol(server->port, NULL, 10));
+    struct sonde_http_server span;
+    sonde_http_server_init(&span);
+    span.method = sonde_text(method);
+    span.path = sonde_text(path);
     if (route)
-        sonde_span_set_cstr(&span, SONDE_KEY("http.route"), route->route);
+        span.route = sonde_text(route->route);
+    span_start(&span, server, connection, exchange);
 
     json_t *reply = NULL;
     unsigned status = MHD_HTTP_NOT_FOUND;
     if (exchange->too_big) {
         status = MHD_HTTP_CONTENT_TOO_LARGE;
     } else if (route) {
-        struct shop_request request = {json_loadb(exchange->body, exchange->size, 0, NULL), &span};
+        struct shop_request request = {json_loadb(exchange->body, exchange->size, 0, NULL), &span.span};
         status = route->handle(&request, &reply);
         json_decref(request.body);
     }
-    sonde_span_set_int64(&span, SONDE_KEY("http.response.status_code"), status);
-    if (status >= 500) { /* a server's 4xx is the caller's fault and leaves the status unset */
-        char code[12];
-        (void)snprintf(code, sizeof code, "%u", status);
-        sonde_span_set_cstr(&span, SONDE_KEY("error.type"), code);
-        sonde_span_set_status(&span, SONDE_STATUS_ERROR, NULL);
-    }
     enum MHD_Result result = answer(connection, status, reply);
     json_decref(reply);
-    sonde_span_end(&span);
-    measure(server, route, method, status, shop_seconds() - exchange->started);
+    span.status_code = (int)status;
+    sonde_http_server_end(&span);
     return result;
 }
 
@@ -150,7 +119,6 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *connection,
         exchange = malloc(sizeof *exchange);
         if (!exchange)
             return MHD_NO;
-        exchange->started = shop_seconds();
         exchange->started_unix_ns = unix_ns();
         exchange->size = 0;
         exchange->too_big = false;
@@ -181,7 +149,6 @@ struct shop_server *shop_server_start(const char *name, unsigned port, const str
     if (!server)
         return NULL;
     server->routes = routes;
-    server->duration = shop_duration_histogram("http.server.request.duration", "Duration of HTTP server requests.");
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     server->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL, 0, NULL, NULL, on_request,

@@ -15,7 +15,6 @@
 static char payments_url[256];
 static struct shop_redis redis; /* one connection, one user at a time */
 static pthread_mutex_t redis_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct sonde_instrument send_duration, sent;
 
 static bool pay(json_t *order) {
     char *json = json_dumps(order, JSON_COMPACT);
@@ -31,53 +30,36 @@ static bool pay(json_t *order) {
     return status == 200;
 }
 
-/* The producer span's attributes are also the measurements' ones: take care that these stay few. */
-static void finish(struct sonde_span *span, const char *error, double seconds) {
-    struct sonde_attribute attributes[4] = {
-        SHOP_STRING("messaging.operation.name", "send"),
-        SHOP_STRING("messaging.system", "redis"),
-        SHOP_STRING("messaging.destination.name", SHOP_STREAM),
-    };
-    size_t count = 3;
-    if (error) {
-        shop_span_fail(span, "RedisError", error);
-        attributes[count++] = SHOP_STRING("error.type", "RedisError");
-    }
-    sonde_span_end(span);
-    sonde_instrument_record(send_duration, seconds, attributes, count);
-    sonde_instrument_add(sent, 1, attributes, count);
-}
-
 /* XADD orders MAXLEN ~ 100000 * order <id> amount <n>, and the context of the span round it as further fields. */
 static bool append(const char *id, const char *amount) {
-    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
-    options.kind = SONDE_SPAN_KIND_PRODUCER;
-    struct sonde_span span;
-    double started = shop_seconds();
-    sonde_span_start(&span, SONDE_NAME("send " SHOP_STREAM), &options);
-    sonde_span_set_cstr(&span, SONDE_KEY("messaging.system"), "redis");
-    sonde_span_set_cstr(&span, SONDE_KEY("messaging.operation.name"), "send");
-    sonde_span_set_cstr(&span, SONDE_KEY("messaging.operation.type"), "send");
-    sonde_span_set_cstr(&span, SONDE_KEY("messaging.destination.name"), SHOP_STREAM);
-    sonde_span_set_cstr(&span, SONDE_KEY("server.address"), redis.host);
-    sonde_span_set_int64(&span, SONDE_KEY("server.port"), redis.port);
-
     const char *argv[16] = {"XADD", SHOP_STREAM, "MAXLEN", "~", "100000", "*", "order", id, "amount", amount};
     size_t argvlen[16], count = 10;
     for (size_t i = 0; i < count; i++)
         argvlen[i] = strlen(argv[i]);
     char text[SONDE_REDIS_INJECT_SIZE];
     struct sonde_redis_fields fields = {argv, argvlen, 6, count, 16, text, sizeof text, 0};
-    struct sonde_carrier carrier = sonde_redis_carrier(&fields);
-    (void)sonde_inject(NULL, &carrier); /* NULL: the current context, which is this span */
+    struct sonde_message message = {.carrier = sonde_redis_carrier(&fields)};
+    struct sonde_messaging send;
+    sonde_messaging_init(&send, SONDE_MESSAGING_SEND);
+    send.system = sonde_text("redis");
+    send.destination = sonde_text(SHOP_STREAM);
+    send.server_address = sonde_text(redis.host);
+    send.server_port = (uint16_t)redis.port;
+    send.messages = &message;
+    send.message_count = 1;
+    sonde_messaging_start(&send); /* its context is in the fields now, and the time */
 
     char error[128];
     pthread_mutex_lock(&redis_lock);
     redisReply *reply = shop_redis_command(&redis, (int)fields.count, argv, argvlen, error, sizeof error);
     pthread_mutex_unlock(&redis_lock);
-    if (reply)
-        sonde_span_set_string(&span, SONDE_KEY("messaging.message.id"), reply->str, (size_t)reply->len);
-    finish(&span, reply ? NULL : error, shop_seconds() - started);
+    if (reply) {
+        message.id = (struct sonde_string){reply->str, (size_t)reply->len};
+    } else {
+        send.error_type = "RedisError";
+        sonde_span_record_exception(&send.span, send.error_type, error, NULL);
+    }
+    sonde_messaging_end(&send);
     freeReplyObject(reply);
     return reply != NULL;
 }
@@ -112,20 +94,8 @@ static unsigned post_orders(const struct shop_request *request, json_t **ret_bod
     return 201;
 }
 
-static void instruments(void) {
-    send_duration = shop_duration_histogram("messaging.client.operation.duration", "Duration of messaging operations.");
-    struct sonde_instrument_options counter = {
-        .size = sizeof counter,
-        .kind = SONDE_COUNTER,
-        .name = "messaging.client.sent.messages",
-        .unit = "{message}",
-        .description = "Messages sent.",
-    };
-    (void)sonde_instrument_create(&counter, &sent);
-}
-
 int main(void) {
-    static const struct shop_route routes[] = {{"POST", "/orders", "POST /orders", post_orders}, {0}};
+    static const struct shop_route routes[] = {{"POST", "/orders", post_orders}, {0}};
     (void)snprintf(payments_url, sizeof payments_url, "%s/payments", shop_env("PAYMENTS_URL", "http://127.0.0.1:8081"));
     redis.host = "127.0.0.1";
     redis.port = (int)shop_env_number("REDIS_PORT", 6379);
@@ -135,7 +105,6 @@ int main(void) {
     options.service_name = "orders";
     options.service_namespace = "shop";
     (void)sonde_start(&options); /* the service works without telemetry: nothing to do on an error */
-    instruments();
 
     struct shop_server *server = shop_server_start("orders", (unsigned)shop_env_number("ORDERS_PORT", 0), routes);
     if (!server)

@@ -54,7 +54,7 @@ static unsigned post_payments(const struct shop_request *request, json_t **ret_b
 }
 
 int main(void) {
-    static const struct shop_route routes[] = {{"POST", "/payments", "POST /payments", post_payments}, {0}};
+    static const struct shop_route routes[] = {{"POST", "/payments", post_payments}, {0}};
     fail_rate = shop_env_number("PAYMENTS_FAIL_RATE", 0.1);
     slow_rate = shop_env_number("PAYMENTS_SLOW_RATE", 0.1);
     slow_ms = shop_env_number("PAYMENTS_SLOW_MS", 120);

@@ -50,24 +50,6 @@ double shop_seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-struct sonde_instrument shop_duration_histogram(const char *name, const char *description) {
-    /* Advised by the semantic conventions: http/http-metrics.md, messaging/messaging-metrics.md. */
-    static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
-    struct sonde_instrument_options options = {
-        .size = sizeof options,
-        .kind = SONDE_HISTOGRAM,
-        .number = SONDE_NUMBER_DOUBLE,
-        .name = name,
-        .unit = "s",
-        .description = description,
-        .bounds = bounds,
-        .bound_count = sizeof bounds / sizeof bounds[0],
-    };
-    struct sonde_instrument instrument;
-    (void)sonde_instrument_create(&options, &instrument); /* on failure a working no-op */
-    return instrument;
-}
-
 void shop_span_fail(struct sonde_span *span, const char *type, const char *message) {
     sonde_span_record_exception(span, type, message, NULL);
     sonde_span_set_cstr(span, SONDE_KEY("error.type"), type);

@@ -32,9 +32,6 @@ double shop_seconds(void);
 #define SHOP_STRING(key, value) sonde_attribute_string(SONDE_KEY(key), value)
 #define SHOP_INT(key, value)    sonde_attribute_int64(SONDE_KEY(key), value)
 
-/** Makes a histogram in seconds with the boundaries that the conventions advise for durations. */
-struct sonde_instrument shop_duration_histogram(const char *name, const char *description);
-
 /** Says what went wrong on the span: an exception event and status ERROR. */
 void shop_span_fail(struct sonde_span *span, const char *type, const char *message);
 
@@ -49,7 +46,7 @@ struct shop_request {
 typedef unsigned (*shop_handler)(const struct shop_request *request, json_t **ret_body);
 /** route is both the exact path and the http.route. */
 struct shop_route {
-    const char *method, *route, *span_name; /* "POST", "/orders", "POST /orders" */
+    const char *method, *route; /* "POST", "/orders" */
     shop_handler handle;
 };
 
