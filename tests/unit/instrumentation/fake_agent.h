@@ -163,8 +163,10 @@ static void *fake_agent_main(void *arg) {
         if (fds[1].revents) {
             int accepted = accept4(agent->listener, NULL, NULL, SOCK_CLOEXEC);
             CHECK(accepted >= 0);
-            if (client >= 0)
+            if (client >= 0) { /* it left, and is back before we read that */
                 close(client);
+                atomic_fetch_add(&agent->closes, 1);
+            }
             client = accepted;
             atomic_fetch_add(&agent->connections, 1);
         }

@@ -138,7 +138,7 @@ static void refused_memory_ends_the_connection(void) {
     atomic_store(&agent.refuse_process, 1);
     fake_agent_start(&agent);
     one_record(NULL);
-    CHECK_SOON(atomic_load(&agent.closes) == 1);
+    CHECK_SOON(atomic_load(&agent.closes) >= 1); /* it comes back after a second, which a busy machine may let pass */
     CHECK(!stats_now().connected && stats_now().connects == 0);
     one_record(NULL); /* life goes on */
     end();
