@@ -3,6 +3,10 @@
  * from the environment: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER,
  * OTEL_TRACES_SAMPLER_ARG, OTEL_SPAN_* and OTEL_ATTRIBUTE_* limits, SONDE_AGENT_SOCKET. An empty variable is unset;
  * a bad value is ignored and reported to the hook.
+ * Processes: a child of fork() is a process of its own: its first call makes new memory and another link to the agent,
+ * and spans that were open in the parent are nobody's in the child. A child of vfork() borrows its parent's thread until
+ * it execs or exits: what it records is the parent thread's, and if that thread had not used the library yet nothing is
+ * recorded. exec() ends the process as far as the agent can tell; spans then open are told as unfinished.
  * Source: OpenTelemetry specification, configuration/sdk-environment-variables.md. */
 #ifndef SONDE_OPTIONS_H
 #define SONDE_OPTIONS_H

@@ -21,13 +21,14 @@ struct sonde__settings {
     enum sonde__sampler_kind sampler; /* default: parent-based, always on */
     double sampler_ratio;             /* 0..1, used by SONDE__SAMPLER_RATIO; default 1 */
 
-    size_t attribute_value_length_limit; /* bytes of string and byte values of spans, events and links */
+    /* of spans, events and links: characters of a string (a bad byte sequence is one), bytes of a byte value */
+    size_t attribute_value_length_limit;
     size_t span_attribute_count_limit;
     size_t span_event_count_limit;
     size_t span_link_count_limit;
     size_t event_attribute_count_limit;
     size_t link_attribute_count_limit;
-    size_t log_attribute_value_length_limit;
+    size_t log_attribute_value_length_limit; /* likewise */
     size_t log_attribute_count_limit;
 
     char agent_socket[SONDE__SOCKET_PATH_MAX]; /* empty = the standard places */

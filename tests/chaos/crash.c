@@ -76,6 +76,8 @@ static void span_open(struct sonde_span *span, unsigned lane) {
 /* The producer's part of the bargain: a full ring drops, so it does not run further ahead than the ring holds. */
 static void hold_back(unsigned lane) {
     uint64_t ahead = mode == EXTENTS ? 24 : mode == RENAME ? 600 : 1500; /* half a ring at most */
+    if (mode == THREADED) /* the threads of all lanes may follow each other in one region, so in one ring */
+        ahead /= THREADS;
     while (atomic_load(&progress->published[lane]) > atomic_load(&progress->read[lane]) + ahead)
         sched_yield();
 }
@@ -331,6 +333,9 @@ static bool rounds_run(struct round *round, uint64_t kills, uint64_t records, st
     bool balances = sonde_ledger_balances(round->rig->ledger, NULL, why, sizeof why);
     const struct sonde_ledger_intake *intake = &round->rig->ledger->intake[SONDE_SIGNAL_TRACES];
     totals->dropped = intake->received - intake->appended;
+    for (int r = 0; r < SONDE_INTAKE_DROP_COUNT; r++)
+        if (intake->dropped[r])
+            fprintf(stderr, "dropped for reason %d: %llu\n", r, (unsigned long long)intake->dropped[r]);
     if (!balances || totals->dropped)
         fprintf(stderr, "ledger: %s dropped %llu\n", why, (unsigned long long)totals->dropped);
     return ran && balances && totals->dropped == 0;
