@@ -109,8 +109,8 @@ static bool receive(const char *from, struct batch *batch) {
     batch->count = streams->element[0]->element[1]->elements;
     for (size_t i = 0; i < batch->count; i++) {
         const redisReply *id = batch->entries[i]->element[0];
-        batch->messages[i] =
-            (struct sonde_message){sonde_hiredis_carrier(batch->entries[i]->element[1]), {id->str, (size_t)id->len}};
+        batch->messages[i] = (struct sonde_message){.carrier = sonde_hiredis_carrier(batch->entries[i]->element[1]),
+                                                    .id = {id->str, (size_t)id->len}};
     }
     struct sonde_messaging receive; /* an empty poll makes no span: this one starts in the past */
     prepare(&receive, SONDE_MESSAGING_RECEIVE, batch);

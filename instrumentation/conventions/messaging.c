@@ -31,7 +31,23 @@ static bool is_delivery(const struct sonde_messaging *operation) {
 
 static const struct sonde_message *message_at(const struct sonde_messaging *operation, size_t i) {
     const struct sonde_message *message = operation->messages ? &operation->messages[i] : NULL;
-    return message && message->carrier.ops ? message : NULL;
+    return message && (message->carrier.ops || message->context) ? message : NULL;
+}
+
+/* The context of a consumed message, for a link: without baggage when it was extracted before. */
+static void context_of(const struct sonde_message *message, struct sonde_context *ret_context) {
+    const struct sonde_context *from = message->context;
+    if (!from) {
+        (void)sonde_extract(&message->carrier, ret_context);
+        return;
+    }
+    ret_context->span = from->span;
+    ret_context->baggage_length = 0;
+    ret_context->tracestate_length = from->tracestate_length <= SONDE_TRACESTATE_SIZE_MAX ? from->tracestate_length : 0;
+    if (ret_context->tracestate_length <= 64) /* of a known size: in registers */
+        memcpy(ret_context->tracestate, from->tracestate, 64);
+    else
+        memcpy(ret_context->tracestate, from->tracestate, ret_context->tracestate_length);
 }
 
 /* ---- names and attributes ---- */
@@ -131,7 +147,7 @@ static void consume(struct sonde_messaging *operation, struct sonde_link *link, 
         if (!message)
             continue;
         if (!parent) {
-            (void)sonde_extract(&message->carrier, &link->context);
+            context_of(message, &link->context);
             sent_us = sonde__queue_time_take(&link->context);
             if (sonde_span_context_is_valid(&link->context.span))
                 link_message(operation, message, link);
@@ -146,15 +162,17 @@ static void consume(struct sonde_messaging *operation, struct sonde_link *link, 
 
 /* The kind is PRODUCER when the span's own context will be that of a message. */
 static bool any_without_context(const struct sonde_messaging *operation, struct sonde_context *scratch) {
-    bool any = false;
-    for (size_t i = 0; i < operation->message_count && !any; i++) {
+    bool all = false;
+    for (size_t i = 0; i < operation->message_count; i++) {
         const struct sonde_message *message = message_at(operation, i);
-        if (message) {
-            (void)sonde_extract(&message->carrier, scratch);
-            any = !sonde_span_context_is_valid(&scratch->span);
-        }
+        if (!message || !message->carrier.ops)
+            continue;
+        (void)sonde_extract(&message->carrier, scratch);
+        all = sonde_span_context_is_valid(&scratch->span);
+        if (!all)
+            break;
     }
-    return any || !operation->messages || !operation->message_count;
+    return !all;
 }
 
 /* Gives a context to each message that has none; links those that have. The send time of a CREATE becomes that of the
@@ -169,7 +187,7 @@ static void produce(struct sonde_messaging *operation, struct sonde_link *link) 
         (void)sonde__queue_time_take(&own); /* of a message that is being processed */
     for (size_t i = 0; i < operation->message_count; i++) {
         const struct sonde_message *message = message_at(operation, i);
-        if (!message)
+        if (!message || !message->carrier.ops)
             continue;
         (void)sonde_extract(&message->carrier, &link->context);
         if (!sonde_span_context_is_valid(&link->context.span)) {
@@ -209,7 +227,10 @@ static bool take_parent(const struct sonde_messaging *operation, struct sonde_co
     if (operation->operation != SONDE_MESSAGING_PROCESS || !operation->parent_from_message ||
         operation->message_count != 1 || !(message = message_at(operation, 0)))
         return false;
-    (void)sonde_extract(&message->carrier, ret_parent);
+    if (message->context)
+        sonde_context_copy(ret_parent, message->context);
+    else
+        (void)sonde_extract(&message->carrier, ret_parent);
     *ret_sent_us = sonde__queue_time_take(ret_parent);
     return sonde_span_context_is_valid(&ret_parent->span);
 }

@@ -2,7 +2,7 @@
 /* Messages, streams and queues as the semantic conventions want them: one struct and the messages' carriers give the
  * span (name, kind, attributes, links, status), the context in and out of the messages, and the measurements.
  *
- *     struct sonde_message message = {sonde_kafka_carrier(&headers), {0}};
+ *     struct sonde_message message = {sonde_kafka_carrier(&headers), {0}, NULL};
  *     struct sonde_messaging send;
  *     sonde_messaging_init(&send, SONDE_MESSAGING_SEND);
  *     send.system = sonde_text("kafka");
@@ -47,10 +47,15 @@ enum sonde_messaging_operation {
     SONDE_MESSAGING_SETTLE,
 };
 
-/** A message: where its context is (ops NULL: nowhere), and its id, which may be empty. */
+/** A message. All borrowed until the end of the operation.
+ *  carrier  where its context is; ops NULL: nowhere.
+ *  id       may be empty.
+ *  context  RECEIVE, PROCESS: what was extracted from it before, so that this is not done again; NULL: ask the carrier.
+ */
 struct sonde_message {
     struct sonde_carrier carrier;
     struct sonde_string id;
+    const struct sonde_context *context;
 };
 
 /** One operation on one message or a batch. Strings are borrowed until the end; an empty one is left out.

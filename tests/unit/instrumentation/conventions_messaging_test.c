@@ -17,7 +17,7 @@ static void prepare(enum sonde_messaging_operation what, const char *destination
 }
 static void empty_messages(size_t count) {
     for (size_t i = 0; i < count; i++)
-        messages[i] = (struct sonde_message){envelope_open(&envelopes[i]), {NULL, 0}};
+        messages[i] = (struct sonde_message){.carrier = envelope_open(&envelopes[i])};
 }
 static void run(void) {
     sonde_messaging_start(&operation);
@@ -31,7 +31,7 @@ static void message_sent(size_t i, int64_t ago_us) {
     (void)snprintf(parents[i], sizeof parents[i], "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba9%04zx-01", i + 1);
     (void)snprintf(states[i], sizeof states[i], "sonde=s:%llx",
                    (unsigned long long)((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - ago_us));
-    messages[i].carrier = envelope_open(&envelopes[i]);
+    messages[i] = (struct sonde_message){.carrier = envelope_open(&envelopes[i])};
     envelope_put(&envelopes[i], "traceparent", parents[i]);
     envelope_put(&envelopes[i], "tracestate", states[i]);
 }
@@ -256,10 +256,25 @@ static void messages_of_the_future_waited_not_at_all_and_are_counted(void **stat
 
 static void send_times_that_are_none_are_not_measured(void **state) {
     (void)state;
-    static const char *const bad[] = {"sonde=s:",  "sonde=s:g", "sonde=s:1234567890abcdef",
-                                      "sonde=5",   "sonde=x:5", "sonde=s:-5",
-                                      "sonde=s:0", "other=s:5", "sonde=s: 5",
-                                      "sonde=xs:5"};
+    static const char *const bad[] = {"sonde=s:",
+                                      "sonde=s:g",
+                                      "sonde=s:1234567890abcdef",
+                                      "sonde=5",
+                                      "sonde=x:5",
+                                      "sonde=s:-5",
+                                      "sonde=s:0",
+                                      "other=s:5",
+                                      "sonde=s: 5",
+                                      "sonde=xs:5",
+                                      "sonde=s:1234567A",
+                                      "sonde=s:1234567o",
+                                      "sonde=s:g234567890",
+                                      "sonde=s:123456789g",
+                                      "sonde=s:1234 678",
+                                      "sonde=s:12345:789",
+                                      "sonde=s:1234/6789",
+                                      "sonde=s:1234`6789",
+                                      "sonde=s:@2345678"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         message_sent(0, 0);
         envelopes[0].items[1].value = sonde_text(bad[i]);
@@ -278,6 +293,46 @@ static void send_times_that_are_none_are_not_measured(void **state) {
         assert_int_equal(sonde__queue_time_take(&context), 5);
         assert_int_equal(context.tracestate_length, strstr(good[i], "v=1") ? 3 : 0);
     }
+}
+
+static void send_times_are_read_at_any_length(void **state) {
+    (void)state;
+    char text[64];
+    uint64_t value = 0;
+    for (unsigned digits = 1; digits <= 15; digits++) {
+        struct sonde_context context;
+        value = value << 4 | (digits * 7 % 16 ? digits * 7 % 16 : 1);
+        (void)snprintf(text, sizeof text, "sonde=s:%llx", (unsigned long long)value);
+        sonde_context_init(&context);
+        assert_true(sonde_tracestate_append(&context, text, strlen(text)));
+        assert_true(sonde__queue_time_take(&context) == value);
+    }
+}
+
+static void contexts_extracted_before_are_used(void **state) {
+    (void)state;
+    static struct sonde_context contexts[2];
+    for (size_t i = 0; i < 2; i++) {
+        message_sent(i, 1000);
+        (void)sonde_extract(&messages[i].carrier, &contexts[i]);
+        messages[i] = (struct sonde_message){.context = &contexts[i]};
+    }
+    prepare(SONDE_MESSAGING_PROCESS, "known", 2);
+    run();
+    span_take("process known", SONDE_SPAN_KIND_CONSUMER);
+    assert_int_equal(span_pb->n_links, 2);
+    assert_int_equal(span_pb->links[1]->span_id.data[7], 2);
+    assert_string_equal(span_pb->links[1]->trace_state, "");
+    assert_true(contexts[1].tracestate_length > 0); /* the user's is left as it is */
+    assert_int_equal(measured("sonde.messaging.queue.time", "known", NULL).count, 2);
+    prepare(SONDE_MESSAGING_PROCESS, "known", 1);
+    operation.parent_from_message = true;
+    run();
+    span_take("process known", SONDE_SPAN_KIND_CONSUMER);
+    assert_int_equal(span_pb->parent_span_id.data[7], 1);
+    prepare(SONDE_MESSAGING_SEND, "known", 2); /* nowhere to put a context */
+    run();
+    span_take("send known", SONDE_SPAN_KIND_PRODUCER);
 }
 
 static void names_have_few_values(void **state) {
@@ -340,6 +395,8 @@ int main(void) {
         cmocka_unit_test(message_may_be_the_parent),
         cmocka_unit_test(messages_of_the_future_waited_not_at_all_and_are_counted),
         cmocka_unit_test(send_times_that_are_none_are_not_measured),
+        cmocka_unit_test(send_times_are_read_at_any_length),
+        cmocka_unit_test(contexts_extracted_before_are_used),
         cmocka_unit_test(names_have_few_values),
         cmocka_unit_test(errors_are_on_span_and_measurements),
     };

@@ -277,7 +277,7 @@ static void conventions(int i) {
         .get = header_get, .each = header_each, .set = header_set, .remove = header_remove};
     static struct headers headers;
     struct sonde_carrier carrier = {&ops, &headers};
-    struct sonde_message messages[2] = {{carrier, {"id", 2}}, {carrier, {"id", 2}}};
+    struct sonde_message messages[2] = {{carrier, {"id", 2}, NULL}, {carrier, {"id", 2}, NULL}};
     struct sonde_http_client client;
     struct sonde_http_server server;
     struct sonde_rpc call;
