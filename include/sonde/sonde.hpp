@@ -209,8 +209,7 @@ class span {
         return *this;
     }
     span &link(const context &to, attributes with = {}) noexcept {
-        sonde_link link;
-        sonde_context_copy(&link.context, &to.get());
+        sonde_link link = sonde_link_to(&to.get());
         link.attributes = data(with);
         link.attribute_count = with.size();
         sonde_span_add_link(&value_, &link);

@@ -39,12 +39,25 @@ struct sonde_span {
     struct sonde_context_token token;
 };
 
-/** A link to another span (consumer to producer, say). All borrowed. */
+/** A link to another span (consumer to producer, say). All borrowed.
+ *  context     ids and flags of the other span.    tracestate  of it, as in sonde_context; size 0 = none. */
 struct sonde_link {
-    struct sonde_context context;
+    struct sonde_span_context context;
+    struct sonde_string tracestate;
     const struct sonde_attribute *attributes;
     size_t attribute_count;
 };
+
+/** A link to the span of a context, which is borrowed as long as the link is used; attributes may be added. */
+static inline struct sonde_link sonde_link_to(const struct sonde_context *context) {
+    struct sonde_link link;
+    link.context = context->span;
+    link.tracestate.data = context->tracestate;
+    link.tracestate.size = context->tracestate_length;
+    link.attributes = NULL;
+    link.attribute_count = 0;
+    return link;
+}
 
 /** How to start a span; zero means the default. Set up with SONDE_SPAN_OPTIONS_INIT.
  *  size           sizeof(struct sonde_span_options), so that the struct can grow.

@@ -120,20 +120,21 @@ static void set_add_destination(struct sonde__set *set, const struct sonde_messa
 /* ---- links and parents ---- */
 
 static void link_message(struct sonde_messaging *operation, const struct sonde_message *message,
-                         struct sonde_link *link) {
+                         const struct sonde_context *context) {
+    struct sonde_link link = sonde_link_to(context);
     struct sonde_attribute id;
-    link->attribute_count = 0;
     if (message->id.size && is_batch(operation)) {
         id = sonde_attribute_string_n(SONDE_KEY("messaging.message.id"), message->id.data, message->id.size);
-        link->attributes = &id;
-        link->attribute_count = 1;
+        link.attributes = &id;
+        link.attribute_count = 1;
     }
-    sonde_span_add_link(&operation->span, link);
+    sonde_span_add_link(&operation->span, &link);
 }
 
 /* Every message of a consumer: its link, unless it is the parent, and its time in the queue.
- *  link  the first message's context has been extracted into it already when `parent` is true. */
-static void consume(struct sonde_messaging *operation, struct sonde_link *link, bool parent, uint64_t parent_sent_us) {
+ *  scratch  one context at a time; nothing is extracted when `parent` is true. */
+static void consume(struct sonde_messaging *operation, struct sonde_context *scratch, bool parent,
+                    uint64_t parent_sent_us) {
     struct sonde__queue_time queue = {.now_us = 0};
     struct sonde__set set;
     bool delivery = is_delivery(operation);
@@ -147,10 +148,10 @@ static void consume(struct sonde_messaging *operation, struct sonde_link *link, 
         if (!message)
             continue;
         if (!parent) {
-            context_of(message, &link->context);
-            sent_us = sonde__queue_time_take(&link->context);
-            if (sonde_span_context_is_valid(&link->context.span))
-                link_message(operation, message, link);
+            context_of(message, scratch);
+            sent_us = sonde__queue_time_take(scratch);
+            if (sonde_span_context_is_valid(&scratch->span))
+                link_message(operation, message, scratch);
         }
         if (sent_us && delivery)
             sonde__queue_time_measure(&queue, sent_us, &set);
@@ -177,7 +178,7 @@ static bool any_without_context(const struct sonde_messaging *operation, struct 
 
 /* Gives a context to each message that has none; links those that have. The send time of a CREATE becomes that of the
  * SEND. */
-static void produce(struct sonde_messaging *operation, struct sonde_link *link) {
+static void produce(struct sonde_messaging *operation, struct sonde_context *scratch) {
     struct sonde_context own;
     bool stamp = !operation->no_send_time && sonde__queue_time_is_wanted();
     sonde_span_context_get(&operation->span, &own);
@@ -189,18 +190,18 @@ static void produce(struct sonde_messaging *operation, struct sonde_link *link) 
         const struct sonde_message *message = message_at(operation, i);
         if (!message || !message->carrier.ops)
             continue;
-        (void)sonde_extract(&message->carrier, &link->context);
-        if (!sonde_span_context_is_valid(&link->context.span)) {
+        (void)sonde_extract(&message->carrier, scratch);
+        if (!sonde_span_context_is_valid(&scratch->span)) {
             (void)sonde_inject(&own, &message->carrier); /* no room: the message goes out all the same */
         } else if (operation->operation == SONDE_MESSAGING_SEND) {
-            if (sonde__queue_time_take(&link->context)) {
+            if (sonde__queue_time_take(scratch)) {
                 struct sonde_context stamped;
-                sonde_context_copy(&stamped, &link->context);
+                sonde_context_copy(&stamped, scratch);
                 if (stamp)
                     sonde__queue_time_put(&stamped);
                 (void)sonde_inject(&stamped, &message->carrier);
             }
-            link_message(operation, message, link);
+            link_message(operation, message, scratch);
         }
     }
 }
@@ -235,7 +236,7 @@ static bool take_parent(const struct sonde_messaging *operation, struct sonde_co
     return sonde_span_context_is_valid(&ret_parent->span);
 }
 
-static void begin(struct sonde_messaging *operation, struct sonde_link *link, struct sonde_span_options *options,
+static void begin(struct sonde_messaging *operation, struct sonde_span_options *options,
                   const struct sonde_context *ambient) {
     struct sonde__name name;
     name_make(&name, operation);
@@ -245,36 +246,33 @@ static void begin(struct sonde_messaging *operation, struct sonde_link *link, st
     set_attributes(operation);
     set_id(operation);
     if (ambient && sonde_span_context_is_valid(&ambient->span)) {
-        sonde_context_copy(&link->context, ambient);
-        sonde_span_add_link(&operation->span, link);
+        struct sonde_link link = sonde_link_to(ambient);
+        sonde_span_add_link(&operation->span, &link);
     }
 }
 
 void sonde_messaging_start(struct sonde_messaging *operation) {
     struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
-    struct sonde_link link;
-    struct sonde_context ambient;
+    struct sonde_context scratch, ambient;
     uint64_t sent_us = 0;
     if (!is_valid(operation))
         return;
-    link.attributes = NULL;
-    link.attribute_count = 0;
     sonde__operation_begin(operation->internal, operation->start_unix_ns);
-    options.kind = kind_of(operation, &link.context);
+    options.kind = kind_of(operation, &scratch);
     options.parent = operation->parent;
     options.start_unix_ns = operation->start_unix_ns;
     options.scope = operation->scope;
     options.not_current = operation->not_current;
-    bool parent = take_parent(operation, &link.context, &sent_us);
+    bool parent = take_parent(operation, &scratch, &sent_us);
     if (parent) {
         sonde_context_current(&ambient);
-        options.parent = &link.context;
+        options.parent = &scratch;
     }
-    begin(operation, &link, &options, parent ? &ambient : NULL);
+    begin(operation, &options, parent ? &ambient : NULL);
     if (operation->operation <= SONDE_MESSAGING_SEND)
-        produce(operation, &link);
+        produce(operation, &scratch);
     else if (operation->operation != SONDE_MESSAGING_SETTLE)
-        consume(operation, &link, parent, sent_us);
+        consume(operation, &scratch, parent, sent_us);
 }
 
 /* ---- end ---- */

@@ -8,12 +8,12 @@ enum { LINK_TRACE_ID = 1, LINK_SPAN_ID, LINK_TRACESTATE, LINK_ATTRIBUTES, LINK_D
 #define TAIL_SIZE 24u /* dropped count, flags and the link's own length must not fail */
 
 static void encode(struct sonde__writer *writer, const struct sonde_link *link) {
-    const struct sonde_context *context = &link->context;
+    const struct sonde_span_context *context = &link->context;
     uint8_t *begin = sonde__write_begin(writer, SONDE__TAG_LINK >> 3);
-    sonde__write_bytes(writer, LINK_TRACE_ID, context->span.trace_id, 16);
-    sonde__write_bytes(writer, LINK_SPAN_ID, context->span.span_id, 8);
-    if (context->tracestate_length && context->tracestate_length <= SONDE_TRACESTATE_SIZE_MAX)
-        sonde__write_string(writer, LINK_TRACESTATE, context->tracestate, context->tracestate_length, SIZE_MAX);
+    sonde__write_bytes(writer, LINK_TRACE_ID, context->trace_id, 16);
+    sonde__write_bytes(writer, LINK_SPAN_ID, context->span_id, 8);
+    if (link->tracestate.size && link->tracestate.size <= SONDE_TRACESTATE_SIZE_MAX)
+        sonde__write_string(writer, LINK_TRACESTATE, link->tracestate.data, link->tracestate.size, SIZE_MAX);
     writer->end -= TAIL_SIZE;
     size_t dropped = sonde__write_attributes(
         writer, LINK_ATTRIBUTES, link->attributes, link->attributes ? link->attribute_count : 0,
@@ -24,32 +24,31 @@ static void encode(struct sonde__writer *writer, const struct sonde_link *link) 
         sonde__count_attributes_dropped(dropped);
     }
     sonde__write_fixed32(writer, LINK_FLAGS,
-                         context->span.flags | SONDE__SPAN_HAS_IS_REMOTE |
-                             (context->span.is_remote ? SONDE__SPAN_IS_REMOTE : 0));
+                         context->flags | SONDE__SPAN_HAS_IS_REMOTE | (context->is_remote ? SONDE__SPAN_IS_REMOTE : 0));
     sonde__write_end(writer, begin);
 }
 
 /* A link to nothing is kept when it says something all the same. Source: trace/api.md#specifying-links. */
 static bool says_something(const struct sonde_link *link) {
-    return sonde_span_context_is_valid(&link->context.span) || link->context.tracestate_length ||
+    return sonde_span_context_is_valid(&link->context) || link->tracestate.size ||
            (link->attributes && link->attribute_count);
 }
 
 /* Ids and flags only, as most links are: all at fixed positions. False: there is more to it, or no room in a row. */
 #define PLAIN_SIZE 35u
 static inline bool add_plain(struct sonde__slot *slot, const struct sonde_link *link) {
-    const struct sonde_context *context = &link->context;
+    const struct sonde_span_context *context = &link->context;
     uint8_t *to;
-    if (context->tracestate_length || (link->attributes && link->attribute_count) ||
+    if (link->tracestate.size || (link->attributes && link->attribute_count) ||
         !(to = sonde__slot_room(slot, PLAIN_SIZE)))
         return false;
     sonde__store32(to, SONDE__TAG_LINK | (PLAIN_SIZE - 2) << 8 | (LINK_TRACE_ID << 3 | 2) << 16 | 16u << 24);
-    memcpy(to + 4, context->span.trace_id, 16);
+    memcpy(to + 4, context->trace_id, 16);
     sonde__store16(to + 20, (LINK_SPAN_ID << 3 | 2) | 8u << 8);
-    memcpy(to + 22, context->span.span_id, 8);
+    memcpy(to + 22, context->span_id, 8);
     to[30] = LINK_FLAGS << 3 | 5;
-    sonde__store32(to + 31, context->span.flags | SONDE__SPAN_HAS_IS_REMOTE |
-                                (context->span.is_remote ? SONDE__SPAN_IS_REMOTE : 0));
+    sonde__store32(to + 31,
+                   context->flags | SONDE__SPAN_HAS_IS_REMOTE | (context->is_remote ? SONDE__SPAN_IS_REMOTE : 0));
     sonde__slot_publish(slot, sonde__slot_length(slot) + PLAIN_SIZE);
     slot->links++;
     return true;

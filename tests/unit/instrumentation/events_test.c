@@ -119,10 +119,8 @@ static void event_too_big_is_dropped_and_counted(void **state) {
 }
 
 static struct sonde_link link_to(uint8_t trace, const char *tracestate) {
-    struct sonde_link link = {.context = {.span = {.trace_id = {trace}, .span_id = {1}, .flags = 1, .is_remote = 1}}};
-    link.context.tracestate_length = (uint32_t)strlen(tracestate);
-    memcpy(link.context.tracestate, tracestate, strlen(tracestate));
-    return link;
+    return (struct sonde_link){.context = {.trace_id = {trace}, .span_id = {1}, .flags = 1, .is_remote = 1},
+                               .tracestate = {tracestate, strlen(tracestate)}};
 }
 
 static void link_is_recorded_at_start_and_later(void **state) {
@@ -132,7 +130,7 @@ static void link_is_recorded_at_start_and_later(void **state) {
     struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
     links[0].attributes = odd.attributes = &attribute;
     links[0].attribute_count = odd.attribute_count = 1;
-    links[1].context.span.is_remote = 0;
+    links[1].context.is_remote = 0;
     options.links = links;
     options.link_count = 2;
     sonde_span_start(&span, SONDE_NAME("consumer"), &options);
@@ -142,8 +140,8 @@ static void link_is_recorded_at_start_and_later(void **state) {
     sonde_span_add_link(&span, &odd);  /* to nothing, but says something */
     Pb__Span *pb = finish();
     assert_int_equal(pb->n_links, 4);
-    assert_memory_equal(pb->links[0]->trace_id.data, links[0].context.span.trace_id, 16);
-    assert_memory_equal(pb->links[0]->span_id.data, links[0].context.span.span_id, 8);
+    assert_memory_equal(pb->links[0]->trace_id.data, links[0].context.trace_id, 16);
+    assert_memory_equal(pb->links[0]->span_id.data, links[0].context.span_id, 8);
     assert_string_equal(pb->links[0]->trace_state, "a=1");
     assert_int_equal(pb->links[0]->flags, 0x301);
     assert_int_equal(records_value(pb->links[0]->attributes, pb->links[0]->n_attributes, "n")->int_value, 5);

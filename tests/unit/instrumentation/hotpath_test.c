@@ -121,7 +121,7 @@ static void span_with_everything(int i) {
     static char text[6000];
     static const int64_t numbers[] = {1, 2, 3};
     struct sonde_attribute list = {.key = SONDE_KEY("list"), .type = SONDE_VALUE_INT64_ARRAY, .size = 3};
-    struct sonde_link link = {.context = {.span = {.trace_id = {1}, .span_id = {1}}}};
+    struct sonde_link link = {.context = {.trace_id = {1}, .span_id = {1}}};
     struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
     struct sonde_context context;
     struct sonde_span span;
