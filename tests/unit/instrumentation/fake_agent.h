@@ -24,7 +24,7 @@ struct fake_agent {
     int listener, stop, control_fd;
     pthread_t thread;
     struct sonde__control *control;
-    _Atomic uint32_t evict_next, refuse_process, mute; /* what to do wrong */
+    _Atomic uint32_t evict_next, refuse_process, mute, odd_size; /* what to do wrong */
     _Atomic uint32_t connections, hellos, processes, threads, flushes, byes, closes;
     int doorbell;                   /* the last one handed over, or -1 */
     struct sonde__process *process; /* the last PROCESS memory, read-only */
@@ -98,6 +98,7 @@ static void fake_agent_hello(struct fake_agent *agent, int fd, const uint8_t *pa
     memcpy(agent->resource, packet + sizeof agent->hello, agent->hello.resource_size);
     atomic_fetch_add(&agent->hellos, 1);
     struct sonde__welcome welcome = {.message = {SONDE__WELCOME, SONDE__PROTOCOL_VERSION, sizeof welcome}};
+    welcome.message.size += atomic_load(&agent->odd_size);
     if (!atomic_load(&agent->mute))
         fake_agent_reply(fd, &welcome, sizeof welcome, agent->control_fd);
 }

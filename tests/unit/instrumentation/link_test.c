@@ -144,6 +144,16 @@ static void refused_memory_ends_the_connection(void) {
     end();
 }
 
+static void packet_of_another_size_than_it_says_ends_the_connection(void) {
+    fake_agent_init(&agent);
+    atomic_store(&agent.odd_size, 8);
+    fake_agent_start(&agent);
+    one_record(NULL);
+    CHECK_SOON(atomic_load(&agent.closes) >= 1);
+    CHECK(stats_now().connects == 0 && atomic_load(&agent.processes) == 0);
+    end();
+}
+
 static void evicted_process_starts_over_with_fresh_memory(void) {
     sonde__link_renew_ms = 50;
     fake_agent_init(&agent);
@@ -381,6 +391,7 @@ CHILD_TEST(flush_without_agent_says_so)
 CHILD_TEST(flush_gives_up_on_a_mute_agent)
 CHILD_TEST(shutdown_says_goodbye)
 CHILD_TEST(refused_memory_ends_the_connection)
+CHILD_TEST(packet_of_another_size_than_it_says_ends_the_connection)
 CHILD_TEST(evicted_process_starts_over_with_fresh_memory)
 CHILD_TEST(evicted_process_stays_away_for_a_while)
 CHILD_TEST(doorbell_rings_once_a_sleep)
@@ -403,6 +414,7 @@ int main(void) {
         cmocka_unit_test(flush_gives_up_on_a_mute_agent_test),
         cmocka_unit_test(shutdown_says_goodbye_test),
         cmocka_unit_test(refused_memory_ends_the_connection_test),
+        cmocka_unit_test(packet_of_another_size_than_it_says_ends_the_connection_test),
         cmocka_unit_test(evicted_process_starts_over_with_fresh_memory_test),
         cmocka_unit_test(evicted_process_stays_away_for_a_while_test),
         cmocka_unit_test(doorbell_rings_once_a_sleep_test),

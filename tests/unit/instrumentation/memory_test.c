@@ -11,6 +11,7 @@
 #include <sonde/err.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -125,6 +126,29 @@ static void counters_remain_without_address_space(void) {
 }
 
 /* KiB that are locked of mappings whose name contains `name`. */
+/* Mappings that core files leave out ("dd" of VmFlags), and the others. */
+static void dumped_count(const char *name, int *ret_left_out, int *ret_dumped) {
+    char line[512];
+    bool ours = false;
+    *ret_left_out = *ret_dumped = 0;
+    FILE *file = fopen("/proc/self/smaps", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "VmFlags:", strlen("VmFlags:")) == 0)
+            (*(strstr(line, " dd") ? ret_left_out : ret_dumped)) += ours;
+        else if (line[0] < 'A' || line[0] > 'Z')
+            ours = strstr(line, name) != NULL;
+    CHECK(file && fclose(file) == 0);
+}
+
+static void core_files_leave_the_memory_out(void) {
+    int left_out, dumped;
+    struct sonde__thread *thread = sonde__thread_enter();
+    CHECK(thread && thread->region);
+    sonde__thread_leave(thread);
+    dumped_count("memfd:sonde", &left_out, &dumped);
+    CHECK(left_out >= 2 && dumped == 0);
+}
+
 static long locked_kib(const char *name) {
     char line[512];
     long sum = 0, kib;
@@ -153,10 +177,18 @@ static void memory_is_not_locked_by_mlockall(void) {
         CHECK(fstat(sonde__registry.threads[0].file.fd, &st) == 0 && st.st_blocks * 512 < 256 * 1024);
 }
 
+/* The number it got; kept open only when it is 0. */
+static int open_null(void) {
+    int fd = open("/dev/null", O_RDONLY);
+    if (fd > 0)
+        close(fd);
+    return fd;
+}
+
 static void descriptors_keep_off_the_standard_numbers(void) {
     close(0);
     CHECK(sonde__process_get() != NULL);
-    CHECK(open("/dev/null", O_RDONLY) == 0);
+    CHECK_SOON(open_null() == 0); /* the link thread opens files too, for a moment */
 }
 
 static void foreign_descriptor_is_left_alone(void) {
@@ -170,6 +202,22 @@ static void foreign_descriptor_is_left_alone(void) {
     sonde__fd_close(&file);
     CHECK(fcntl(number, F_GETFD) >= 0);
     CHECK(sonde__memory_map_ring(&(struct sonde__memory){sonde__registry.process.base, file}, 0) == NULL);
+}
+
+/* All eventfds are one file to fstat(); the kernel numbers them. */
+static void foreign_event_is_left_alone(void) {
+    struct sonde__fd file = sonde__fd_take(eventfd(0, EFD_CLOEXEC));
+    CHECK(file.fd >= 0);
+    if (file.event_id < 0)
+        return; /* a kernel that does not: nothing to tell them by */
+    int number = file.fd, other = eventfd(0, EFD_CLOEXEC);
+    CHECK(dup2(other, number) == number);
+    sonde__fd_close(&file);
+    CHECK(fcntl(number, F_GETFD) >= 0);
+    file = sonde__fd_take(dup(other)); /* and our own is closed */
+    number = file.fd;
+    sonde__fd_close(&file);
+    CHECK(fcntl(number, F_GETFD) < 0);
 }
 
 static void errno_is_kept(void) {
@@ -187,6 +235,8 @@ CHILD_TEST(counters_remain_without_address_space)
 CHILD_TEST(memory_is_not_locked_by_mlockall)
 CHILD_TEST(descriptors_keep_off_the_standard_numbers)
 CHILD_TEST(foreign_descriptor_is_left_alone)
+CHILD_TEST(foreign_event_is_left_alone)
+CHILD_TEST(core_files_leave_the_memory_out)
 CHILD_TEST(errno_is_kept)
 
 int main(void) {
@@ -201,6 +251,8 @@ int main(void) {
         cmocka_unit_test(memory_is_not_locked_by_mlockall_test),
         cmocka_unit_test(descriptors_keep_off_the_standard_numbers_test),
         cmocka_unit_test(foreign_descriptor_is_left_alone_test),
+        cmocka_unit_test(foreign_event_is_left_alone_test),
+        cmocka_unit_test(core_files_leave_the_memory_out_test),
         cmocka_unit_test(errno_is_kept_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

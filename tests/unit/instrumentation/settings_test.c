@@ -6,6 +6,7 @@
 #include <locale.h>
 #include <setjmp.h>
 #include <sonde/err.h>
+#include <sonde/trace.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -133,6 +134,16 @@ static void options_leave_the_ratio_to_the_environment(void) {
     CHECK(sonde__settings.sampler == SONDE__SAMPLER_RATIO && sonde__settings.sampler_ratio == 0.25);
 }
 
+static void disabled_by_options_is_disabled(void) {
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    options.disabled = true;
+    CHECK(sonde_start(&options) == 0);
+    struct sonde_span span;
+    sonde_span_start(&span, SONDE_NAME("unseen"), NULL);
+    CHECK(!sonde_span_is_recording(&span) && sonde_flush(10000) == SONDE_EDISABLED);
+    sonde_span_end(&span);
+}
+
 static void bad_options_are_reported_and_the_rest_applied(void) {
     struct sonde_options options = SONDE_OPTIONS_INIT;
     options.report = report;
@@ -191,6 +202,7 @@ CHILD_TEST(bad_limits_are_ignored_and_reported)
 CHILD_TEST(disabled_is_true_only_when_it_says_so)
 CHILD_TEST(options_beat_the_environment)
 CHILD_TEST(options_leave_the_ratio_to_the_environment)
+CHILD_TEST(disabled_by_options_is_disabled)
 CHILD_TEST(bad_options_are_reported_and_the_rest_applied)
 CHILD_TEST(start_after_first_use_is_too_late)
 CHILD_TEST(shorter_options_of_an_older_header_work)
@@ -209,6 +221,7 @@ int main(void) {
         cmocka_unit_test(disabled_is_true_only_when_it_says_so_test),
         cmocka_unit_test(options_beat_the_environment_test),
         cmocka_unit_test(options_leave_the_ratio_to_the_environment_test),
+        cmocka_unit_test(disabled_by_options_is_disabled_test),
         cmocka_unit_test(bad_options_are_reported_and_the_rest_applied_test),
         cmocka_unit_test(start_after_first_use_is_too_late_test),
         cmocka_unit_test(shorter_options_of_an_older_header_work_test),
