@@ -96,10 +96,16 @@ struct place {
     uint64_t arena_at, arena_size;
 };
 
+/* struct sonde__histogram_block, as large as one can be. */
 struct copied_block {
-    struct sonde__histogram_block head;
+    int32_t scale, offset;
+    uint32_t capacity;
+    uint32_t reserved[13];
     uint64_t buckets[SONDE__BUCKETS_MAX];
 };
+_Static_assert(offsetof(struct copied_block, capacity) == offsetof(struct sonde__histogram_block, capacity) &&
+                   offsetof(struct copied_block, buckets) == offsetof(struct sonde__histogram_block, buckets),
+               "a copy of it");
 
 /* Copies the header and its active block; true when the block did not change meanwhile. *ret_lie: cannot be. */
 static bool histogram_copy(const struct place *place, uint64_t at, struct sonde__histogram *ret_head,
@@ -145,17 +151,17 @@ static bool histogram_add(const struct place *place, uint32_t number, uint64_t c
         whole = histogram_copy(place, (cell - 1) * SONDE__ARENA_UNIT, &head, &block, &lie);
     if (!whole || head.series != number || head.bound_count != bound_count)
         return false;
-    uint32_t capacity = block.head.capacity;
+    uint32_t capacity = block.capacity;
     if (bound_count) {
         if (capacity != bound_count + 1)
             return false;
         for (uint32_t i = 0; i < capacity; i++)
             to->buckets[i] += block.buckets[i];
     } else {
-        if (!capacity || capacity > SONDE__BUCKETS_LARGE || block.head.scale < SONDE__SCALE_MIN ||
-            block.head.scale > SONDE__SCALE_MAX || block.head.offset < -OFFSET_MAX || block.head.offset > OFFSET_MAX)
+        if (!capacity || capacity > SONDE__BUCKETS_LARGE || block.scale < SONDE__SCALE_MIN ||
+            block.scale > SONDE__SCALE_MAX || block.offset < -OFFSET_MAX || block.offset > OFFSET_MAX)
             return false;
-        sonde__metric_histogram_merge(to, block.head.scale, block.head.offset, block.buckets, capacity);
+        sonde__metric_histogram_merge(to, block.scale, block.offset, block.buckets, capacity);
     }
     summary_add(to, &head);
     return true;
