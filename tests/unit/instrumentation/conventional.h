@@ -6,6 +6,7 @@
 
 #include "instrumentation/metric/read.h"
 #include "instrumentation/ring/process.h"
+#include "own_memory.h"
 #include "tests/lib/records.h"
 #include <setjmp.h>
 #include <sonde/carrier/http.h>
@@ -51,23 +52,6 @@ static inline int span_status(void) {
 }
 
 /* ---- metrics ---- */
-
-static inline int memory_read(void *self, uint32_t memory, uint64_t offset, void *buffer, size_t size) {
-    (void)self;
-    int fd = -1;
-    if (memory == 0)
-        fd = sonde__registry.process.file.fd;
-    else if (memory <= sonde__registry.thread_memories)
-        fd = sonde__registry.threads[memory - 1].file.fd;
-    return fd >= 0 && pread(fd, buffer, size, (off_t)offset) == (ssize_t)size ? 0 : -1;
-}
-static inline void *memory_resize(void *self, void *old, size_t size) {
-    (void)self;
-    if (size)
-        return realloc(old, size);
-    free(old);
-    return NULL;
-}
 
 struct measured {
     uint64_t count; /* of a histogram's values; a counter's sum */

@@ -366,7 +366,7 @@ static struct sonde_instrument fork_counter, fork_histogram;
 static struct sonde_series fork_series;
 
 static int child_adds(void) {
-    struct sonde__metric_reader *own = sonde__metric_reader_create(resize, NULL);
+    struct sonde__metric_reader *own = sonde__metric_reader_create(memory_resize, NULL);
     struct sonde__metric_series series;
     uint32_t at = 0;
     sonde_counter_add(fork_series, 2);

@@ -6,34 +6,18 @@
 
 #include "instrumentation/metric/read.h"
 #include "instrumentation/ring/process.h"
+#include "own_memory.h"
 #include <sonde/sonde.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static inline int memory_read(void *self, uint32_t memory, uint64_t offset, void *buffer, size_t size) {
-    (void)self;
-    int fd = -1;
-    if (memory == 0)
-        fd = sonde__registry.process.file.fd;
-    else if (memory <= sonde__registry.thread_memories)
-        fd = sonde__registry.threads[memory - 1].file.fd;
-    return fd >= 0 && pread(fd, buffer, size, (off_t)offset) == (ssize_t)size ? 0 : -1;
-}
-static inline void *resize(void *self, void *old, size_t size) {
-    (void)self;
-    if (size)
-        return realloc(old, size);
-    free(old);
-    return NULL;
-}
 
 static struct sonde__metric_reader *reader;
 static const struct sonde__metric_memory memory = {memory_read, NULL};
 
 static inline int setup(void **state) {
     (void)state;
-    reader = sonde__metric_reader_create(resize, NULL);
+    reader = sonde__metric_reader_create(memory_resize, NULL);
     return reader ? 0 : -1;
 }
 static inline int teardown(void **state) {
