@@ -59,6 +59,24 @@ venv() {
     cp tests/interop/requirements.txt "$stamp"
 }
 
+# jars POM DIR: what a pom.xml lists, with all that needs, in DIR. A test without its jars is skipped and says so, thus a
+# registry that does not answer fails nothing.
+jars() {
+    local pom=$1 dir=$2 log
+    cmp -s "$dir/pom.done" "$pom" && return 0
+    say "fetching jars into $dir"
+    log=$(mktemp)
+    rm -rf "$dir"
+    if mvn -B -q -f "$pom" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$PWD/$dir" >"$log" 2>&1; then
+        cp "$pom" "$dir/pom.done"
+    else
+        tail -n 10 "$log" >&2
+        say "cannot fetch what $pom lists"
+        rm -rf "$dir"
+    fi
+    rm -f "$log"
+}
+
 # build DIR [MESON OPTION...]: configures (again when the options differ) and compiles. Quiet unless it fails.
 build() {
     local dir=$1 log options
