@@ -46,6 +46,12 @@ struct sonde_attribute {
     } value;
 };
 
+/** An exception or error of the host language. All NUL-terminated, borrowed; NULL or empty ones are left out; without a
+ *  type and a message it is none. Source: OpenTelemetry specification, trace/exceptions.md, logs/exceptions.md. */
+struct sonde_exception {
+    const char *type, *message, *stacktrace;
+};
+
 static inline struct sonde_attribute sonde_attribute_string_n(struct sonde_key key, const char *value, size_t size) {
     struct sonde_attribute a;
     a.key = key;

@@ -25,6 +25,7 @@ enum sonde_severity {
  *  body, body_size  UTF-8 text, no NUL needed; bad bytes become U+FFFD.
  *  event_name       length 0 = none.             time_unix_ns   0 = now (observed time is always now).
  *  context          NULL = the thread's current span.          scope  from sonde_scope_register().
+ *  exception        NULL = none; its attributes come first, and count.
  *  The whole, encoded, is at most SONDE_LOG_SIZE_MAX: then the body is cut and attributes are dropped, counted. */
 struct sonde_log_record {
     size_t size;
@@ -38,10 +39,11 @@ struct sonde_log_record {
     const struct sonde_span_context *context;
     const struct sonde_attribute *attributes;
     size_t attribute_count;
+    const struct sonde_exception *exception;
 };
 
 #ifdef __cplusplus
-#define SONDE_LOG_RECORD_INIT { sizeof(struct sonde_log_record), 0, 0, nullptr, nullptr, 0, { nullptr, 0, { 0, 0 }, 0, 0 }, 0, nullptr, nullptr, 0 }
+#define SONDE_LOG_RECORD_INIT { sizeof(struct sonde_log_record), 0, 0, nullptr, nullptr, 0, { nullptr, 0, { 0, 0 }, 0, 0 }, 0, nullptr, nullptr, 0, nullptr }
 #else
 #define SONDE_LOG_RECORD_INIT { .size = sizeof(struct sonde_log_record) }
 #endif

@@ -132,6 +132,10 @@ SONDE_API void sonde_span_add_link(struct sonde_span *span, const struct sonde_l
 SONDE_API void sonde_span_record_exception(struct sonde_span *span, const char *type, const char *message,
                                            const char *stacktrace);
 
+/** The same with more attributes; one that has the key of the exception's own replaces that. Borrowed. */
+SONDE_API void sonde_span_record_exception_with(struct sonde_span *span, const struct sonde_exception *exception,
+                                                const struct sonde_attribute *attributes, size_t attribute_count);
+
 /** Sets the status. OK is final; ERROR replaces UNSET and ERROR; UNSET is ignored.
  *  description  NUL-terminated, borrowed, used with ERROR only; may be NULL. Source: trace/api.md#set-status. */
 SONDE_API void sonde_span_set_status(struct sonde_span *span, enum sonde_status status, const char *description);

@@ -22,8 +22,8 @@ enum sonde_aggregation {
  *  instrument_name  may hold '*' (any number of characters) and '?' (one); case ignored.
  *  name             new name; only when instrument_name is one name, without '*' and '?'.
  *  keep_keys        attributes with other keys are left out, and those of drop_keys too. What is left out is not
- * counted as dropped; series that become the same are one. series_max       series before the overflow series, at most
- * SONDE_SERIES_PER_INSTRUMENT_MAX. */
+ *                   counted as dropped; series that become the same are one.
+ *  series_max       series before the overflow series, at most SONDE_SERIES_PER_INSTRUMENT_MAX. */
 struct sonde_view_options {
     size_t size;
     const char *instrument_name;

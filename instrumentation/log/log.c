@@ -6,6 +6,7 @@
 #include "instrumentation/ring/producer.h"
 #include "instrumentation/wire/block.h"
 #include "instrumentation/wire/encode.h"
+#include "instrumentation/wire/exception.h"
 #include "instrumentation/wire/writer.h"
 #include <sonde/log.h>
 #include <string.h>
@@ -50,8 +51,19 @@ static size_t attribute_guess(const struct sonde_attribute *a) {
     }
 }
 
+/* Those that an exception makes. */
+static inline size_t own_attributes(const struct sonde_log_record *record,
+                                    struct sonde_attribute ret_own[SONDE__EXCEPTION_ATTRIBUTES]) {
+    if (SONDE__LIKELY(!sonde__is_exception(record->exception)))
+        return 0;
+    return sonde__exception_attributes(record->exception, record->attributes, record->attribute_count, ret_own);
+}
+
 static size_t record_guess(const struct sonde_log_record *record) {
     size_t size = FIXED_SIZE + SLACK_SIZE + record->body_size + record->event_name.length;
+    struct sonde_attribute own[SONDE__EXCEPTION_ATTRIBUTES];
+    for (size_t i = own_attributes(record, own); i-- > 0;)
+        size += attribute_guess(&own[i]);
     for (size_t i = 0; record->attributes && i < record->attribute_count && size < SONDE_LOG_SIZE_MAX; i++)
         size += attribute_guess(&record->attributes[i]);
     return size < SONDE_LOG_SIZE_MAX ? size : SONDE_LOG_SIZE_MAX;
@@ -116,6 +128,13 @@ static bool write_body(struct sonde__writer *w, const char *body, size_t size) {
     return cut;
 }
 
+/* Returns how many were left out. */
+static size_t write_attributes(struct sonde__writer *w, const struct sonde_attribute *attributes, size_t count,
+                               size_t limit) {
+    return sonde__write_attributes(w, LOG_ATTRIBUTES, attributes, count, limit,
+                                   sonde__settings.log_attribute_value_length_limit);
+}
+
 /* Everything behind the fixed part. Returns the attributes left out. The writer's end leaves TAIL_SIZE free. */
 static size_t write_rest(struct sonde__writer *w, const struct sonde_log_record *record, bool *ret_cut) {
     if (record->severity_text && *record->severity_text)
@@ -124,11 +143,15 @@ static size_t write_rest(struct sonde__writer *w, const struct sonde_log_record 
     if (record->event_name.length && record->event_name.text)
         sonde__write_string(w, LOG_EVENT_NAME, record->event_name.text, record->event_name.length, SONDE_NAME_SIZE_MAX);
     *ret_cut = w->full || write_body(w, record->body, record->body_size);
-    if (!record->attribute_count || !record->attributes)
-        return 0;
-    size_t dropped = sonde__write_attributes(w, LOG_ATTRIBUTES, record->attributes, record->attribute_count,
-                                             sonde__settings.log_attribute_count_limit,
-                                             sonde__settings.log_attribute_value_length_limit);
+    size_t limit = sonde__settings.log_attribute_count_limit, dropped = 0;
+    struct sonde_attribute own[SONDE__EXCEPTION_ATTRIBUTES];
+    size_t count = own_attributes(record, own);
+    if (SONDE__UNLIKELY(count)) {
+        dropped = write_attributes(w, own, count, limit);
+        limit -= count - dropped;
+    }
+    if (record->attribute_count && record->attributes)
+        dropped += write_attributes(w, record->attributes, record->attribute_count, limit);
     if (dropped) {
         w->end += TAIL_SIZE;
         sonde__write_uint(w, LOG_DROPPED, dropped);

@@ -3,6 +3,7 @@
  * threads wait for the copy only. */
 #include "instrumentation/context/clock.h"
 #include "instrumentation/trace/slot.h"
+#include "instrumentation/wire/exception.h"
 #include "instrumentation/wire/writer.h"
 
 /* Fields of Span.Event. Source: trace/v1/trace.proto. */
@@ -53,18 +54,22 @@ void sonde_span_add_event(struct sonde_span *span, struct sonde_key name, uint64
     sonde__edit_end(&edit);
 }
 
+void sonde_span_record_exception_with(struct sonde_span *span, const struct sonde_exception *exception,
+                                      const struct sonde_attribute *attributes, size_t attribute_count) {
+    struct sonde_attribute all[SONDE__EXCEPTION_ATTRIBUTES + SONDE_EVENT_ATTRIBUTES_MAX];
+    if (!sonde__is_exception(exception))
+        return;
+    size_t count = sonde__exception_attributes(exception, attributes, attribute_count, all);
+    if (attributes && attribute_count) { /* past the event's limit: the event counts them as dropped */
+        size_t room = sizeof all / sizeof *all - count;
+        memcpy(all + count, attributes, (attribute_count < room ? attribute_count : room) * sizeof *all);
+        count += attribute_count < room ? attribute_count : room;
+    }
+    sonde_span_add_event(span, SONDE_NAME("exception"), 0, all, count);
+}
+
 void sonde_span_record_exception(struct sonde_span *span, const char *type, const char *message,
                                  const char *stacktrace) {
-    struct sonde_attribute attributes[3];
-    size_t count = 0;
-    bool has_type = type && *type, has_message = message && *message;
-    if (!has_type && !has_message)
-        return;
-    if (has_type)
-        attributes[count++] = sonde_attribute_string(SONDE_KEY("exception.type"), type);
-    if (has_message)
-        attributes[count++] = sonde_attribute_string(SONDE_KEY("exception.message"), message);
-    if (stacktrace && *stacktrace)
-        attributes[count++] = sonde_attribute_string(SONDE_KEY("exception.stacktrace"), stacktrace);
-    sonde_span_add_event(span, SONDE_NAME("exception"), 0, attributes, count);
+    const struct sonde_exception exception = {type, message, stacktrace};
+    sonde_span_record_exception_with(span, &exception, NULL, 0);
 }

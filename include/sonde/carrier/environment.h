@@ -51,8 +51,9 @@ SONDE_API int sonde_environment_copy(struct sonde_environment *ret_copy, char *c
 SONDE_API struct sonde_carrier sonde_environment_carrier(struct sonde_environment *environment);
 
 /** The variable's name of a field: letters in upper case, anything but letters, digits and `_` becomes `_`, and one `_`
- * goes before a digit at the start or is the whole name when there is none. ret_text  not NUL-terminated; nothing is
- * written when it is too small. Returns the size. */
+ *  goes before a digit at the start or is the whole name when there is none.
+ *  ret_text  not NUL-terminated; nothing is written when it is too small.
+ *  Returns the size. */
 SONDE_API size_t sonde_environment_name(struct sonde_string field, char *ret_text, size_t size);
 
 SONDE_END

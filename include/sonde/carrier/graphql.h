@@ -21,8 +21,8 @@ SONDE_BEGIN
 /** Reads the context of one message that a peer sent over a socket.
  *  frame, size  borrowed, the text of one WebSocket message; what is not such a message has no context.
  *  socket       the context that holds for the socket: begin with the handshake's, or sonde_context_init(). A good one
- * in connection_init replaces it; operations without a good one of their own (subscribe, start) use it. ret_context  as
- * of sonde_extract(), whose reasons are returned. */
+ *               in connection_init replaces it; operations without a good one of their own (subscribe, start) use it.
+ *  ret_context  as of sonde_extract(), whose reasons are returned. */
 SONDE_API enum sonde_extract_reason sonde_graphql_extract(const char *frame, size_t size, struct sonde_context *socket,
                                                           struct sonde_context *ret_context);
 

@@ -2,25 +2,27 @@
 /* Named text beside a message, as an array: what most protocols and client libraries can be brought to. The carriers of
  * this folder differ in the names they write, in what they do with a repeated one, and in what may stand in a value:
  *
- *   carrier (header)              the same name twice   names compare    values                  limits
- *   http.h       HTTP 1, 2, 3     all are seen (1)      without case     ASCII                   room
- *   grpc.h       gRPC metadata    all are seen (1)      exactly, lower   ASCII; -bin: base64     no grpc-* but
- * grpc-trace-bin kafka.h      record headers   the last              exactly          bytes without NUL       room
- *   amqp.h       0-9-1 and 1.0    all are seen (1)      exactly          UTF-8 without NUL       255-byte names
- *   mqtt.h       user properties  all are seen (1)      exactly          UTF-8 without NUL       65,535 bytes each
- *   nats.h       NATS headers     all are seen (1)      without case (2) ASCII                   room
- *   redis_streams.h  entry fields all are seen (1)      exactly          bytes                   room
- *   sqs.h        SQS, SNS         all are seen (1)      exactly          UTF-8 without NUL       10 attributes, 256 KiB
- * a message servicebus.h Service Bus      all are seen (1)      exactly          UTF-8 without NUL       as AMQP
- *   pubsub.h     Google Pub/Sub   all are seen (1)      exactly          UTF-8 without NUL       100 attributes,
- * 1,024-byte values cloudevents.h                 as the message below  as below         percent-coded (HTTP, NATS)
- * traceparent, tracestate only json.h       JSON objects     all are seen (1)      exactly          JSON strings, UTF-8
- * 1 MiB, 64 levels graphql.h    graphql-ws       as json.h environment.h                 the first             A-Z 0-9
- * _        no NUL                  room sql.h        SQL comments     all are seen (1)      exactly percent-coded one
- * comment, ours
+ *   carrier (header)               the same name twice names compare     values               limits
+ *   http.h  HTTP 1, 2, 3           all are seen (1)    without case      ASCII                room
+ *   grpc.h  gRPC metadata          all are seen (1)    exactly, lower    ASCII; -bin: base64  no grpc- names (4)
+ *   kafka.h  record headers        the last            exactly           bytes without NUL    room
+ *   amqp.h  0-9-1 and 1.0          all are seen (1)    exactly           UTF-8 without NUL    255-byte names
+ *   mqtt.h  user properties        all are seen (1)    exactly           UTF-8 without NUL    65,535 bytes each
+ *   nats.h  NATS headers           all are seen (1)    without case (2)  ASCII                room
+ *   redis_streams.h  entry fields  all are seen (1)    exactly           bytes                room
+ *   sqs.h  SQS, SNS                all are seen (1)    exactly           UTF-8 without NUL    10 attributes, 256 KiB
+ *   servicebus.h  Service Bus      all are seen (1)    exactly           UTF-8 without NUL    as AMQP
+ *   pubsub.h  Google Pub/Sub       all are seen (1)    exactly           UTF-8 without NUL    100 of 1,024 bytes
+ *   cloudevents.h                  as its message      as its message    percent-coded (3)    trace context only
+ *   json.h  JSON objects           all are seen (1)    exactly           JSON strings         1 MiB, 64 levels
+ *   graphql.h  graphql-ws          as json.h
+ *   environment.h                  the first           A-Z 0-9 _         no NUL               room
+ *   sql.h  SQL comments            all are seen (1)    exactly           percent-coded        one comment, ours
  *
  *   (1) two traceparents mean that two hops disagree, so there is no context then; tracestates are joined in order.
  *   (2) written in lower case, since NATS itself has case.
+ *   (3) in HTTP and NATS.
+ *   (4) but grpc-trace-bin.
  * Setting always replaces. When there is no room the message is left as it was, fit to be sent. */
 #ifndef SONDE_CARRIER_PAIRS_H
 #define SONDE_CARRIER_PAIRS_H

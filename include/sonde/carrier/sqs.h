@@ -26,10 +26,12 @@ SONDE_BEGIN
 
 /** A message. Zero what you do not know.
  *  attributes    names and their string values; put attributes of other types in too, with a value of NULL, so that
- * they count. trace_header  AWSTraceHeader: as received, or what was injected when trace_header.data is set. Points
- * into trace_header_text then. body_size     bytes of the body. other_size    bytes of attribute types and of values
- * that are NULL in `attributes`, when you want them counted. size_max      of the message, bytes; 0 =
- * SONDE_SQS_SIZE_MAX. */
+ *                they count.
+ *  trace_header  AWSTraceHeader: as received, or what was injected when trace_header.data is set. Points into
+ *                trace_header_text then.
+ *  body_size     bytes of the body.
+ *  other_size    bytes of attribute types and of values that are NULL in `attributes`, when you want them counted.
+ *  size_max      of the message, bytes; 0 = SONDE_SQS_SIZE_MAX. */
 struct sonde_sqs_message {
     struct sonde_pairs attributes;
     struct sonde_string trace_header;
@@ -38,7 +40,7 @@ struct sonde_sqs_message {
 };
 
 /** A carrier of a message's attributes, for SQS and for publishing to SNS (kept until the carrier is no longer used).
- * The field x-amzn-trace-id is AWSTraceHeader. set: SONDE_ETOOBIG at ten attributes, past the size, or without room;
+ *  The field x-amzn-trace-id is AWSTraceHeader. set: SONDE_ETOOBIG at ten attributes, past the size, or without room;
  *  SONDE_EINVALID for what is not UTF-8; the message is then unchanged. Not thread-safe; no allocation. */
 SONDE_API struct sonde_carrier sonde_sqs_carrier(struct sonde_sqs_message *message);
 

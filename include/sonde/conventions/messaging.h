@@ -13,12 +13,13 @@
  *     ...
  *     sonde_messaging_end(&send);
  *
- * operation  kind      what becomes of the messages
- * CREATE     PRODUCER  the context goes into those that have none yet
- * SEND       PRODUCER  the same; those that have one (of a CREATE, or the user's) are left alone and linked, and when
- * all CLIENT    have one the kind is CLIENT RECEIVE    CLIENT    each context is linked PROCESS    CONSUMER  each
- * context is linked; or is the parent (parent_from_message) SETTLE     CLIENT    nothing; the process span is the
- * parent
+ *   operation  kind      what becomes of the messages
+ *   CREATE     PRODUCER  the context goes into those that have none yet
+ *   SEND       PRODUCER  the same; those that have one (of a CREATE, or the user's) are left alone and linked, and
+ *                        when all have one the kind is CLIENT
+ *   RECEIVE    CLIENT    each context is linked
+ *   PROCESS    CONSUMER  each context is linked; or is the parent (parent_from_message)
+ *   SETTLE     CLIENT    nothing; the process span is the parent
  *
  * Links: of more than SONDE_SPAN_LINKS_MAX contexts the first are kept, the rest is counted in the span
  * (dropped_links_count); messaging.batch.message_count is true in any case.
