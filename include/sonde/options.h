@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Setting the library up, and seeing how it does. No call here is needed: the first span, log or metric starts it
- * from the environment: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER,
- * OTEL_TRACES_SAMPLER_ARG, OTEL_SPAN_* and OTEL_ATTRIBUTE_* limits, SONDE_AGENT_SOCKET. An empty variable is unset;
- * a bad value is ignored and reported to the hook.
+ * from the environment. An empty variable is unset; a bad value is ignored and reported. All of them, with what they
+ * accept, and OpenTelemetry's that are not the library's: sonde/environment.md.
+ *   who it is     OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
+ *   on and off    OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER, OTEL_LOGS_EXPORTER (none)
+ *   traces        OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG, OTEL_PROPAGATORS
+ *   metrics       OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION, OTEL_METRICS_EXEMPLAR_FILTER
+ *   limits        OTEL_ATTRIBUTE_*, OTEL_SPAN_*, OTEL_EVENT_*, OTEL_LINK_*, OTEL_LOGRECORD_*
+ *   conventions   OTEL_SEMCONV_STABILITY_OPT_IN, OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS, SONDE_MESSAGING_SEND_TIME
+ *   the rest      OTEL_LOG_LEVEL (reports, to standard error without a hook), SONDE_AGENT_SOCKET,
+ *                 SONDE_PROCESS_CONTEXT_DISABLED
+ * Where telemetry goes (OTEL_EXPORTER_OTLP_*, OTEL_BSP_*, OTEL_METRIC_EXPORT_*) is the agent's. OTEL_CONFIG_FILE is not
+ * read: libsonde links no YAML parser.
  * Processes: a child of fork() is a process of its own: its first call makes new memory and another link to the agent,
  * and spans that were open in the parent are nobody's in the child. A child of vfork() borrows its parent's thread until
  * it execs or exits: what it records is the parent thread's, and if that thread had not used the library yet nothing is
@@ -22,6 +31,7 @@ typedef void (*sonde_report_fn)(void *user, const char *message);
 /** Options beat the environment; NULL or zero leaves a thing to it. All borrowed during the call but report_user (kept).
  *  sampler      "always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off",
  *               "parentbased_traceidratio".
+ *  process_context_disabled  the resource is not published to profilers and other readers outside (OTEP 4719).
  *  sampler_arg  ratio 0..1; NAN-free; used with the ratio samplers when has_sampler_arg. */
 struct sonde_options {
     size_t size;
@@ -37,6 +47,7 @@ struct sonde_options {
     bool disabled;
     sonde_report_fn report;
     void *report_user;
+    bool process_context_disabled;
 };
 
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/metric/instrument.h"
+#include "instrumentation/resource/settings.h"
 #include "instrumentation/wire/writer.h"
 #include <errno.h>
 #include <math.h>
@@ -71,9 +72,7 @@ static const double *bounds_choose(const struct sonde_instrument_options *option
         *ret_count = options->bound_count;
         return options->bounds;
     }
-    const char *wanted = getenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION");
-    if (aggregation == SONDE_AGGREGATION_EXPLICIT_BUCKETS ||
-        (wanted && strcasecmp(wanted, "explicit_bucket_histogram") == 0))
+    if (aggregation == SONDE_AGGREGATION_EXPLICIT_BUCKETS || sonde__settings_get()->histogram_aggregation)
         return default_bounds_get(ret_count);
     return NULL;
 }

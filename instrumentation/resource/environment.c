@@ -12,6 +12,10 @@ const char *sonde__environment_text(const char *name) {
     return value && *value ? value : NULL;
 }
 
+void sonde__environment_refused(const char *name, const char *value, const char *accepted) {
+    sonde__report("%s: \"%.40s\" is not accepted, ignored; accepted: %s", name, value, accepted);
+}
+
 bool sonde__environment_copy(const char *name, char *ret_text, size_t size) {
     const char *value = sonde__environment_text(name);
     if (!value)
@@ -32,7 +36,7 @@ bool sonde__environment_bool(const char *name) {
     if (strcasecmp(value, "true") == 0)
         return true;
     if (strcasecmp(value, "false") != 0)
-        sonde__report("%s: neither true nor false, taken as false", name);
+        sonde__report("%s: \"%.40s\" is neither true nor false, taken as false", name, value);
     return false;
 }
 
@@ -44,7 +48,7 @@ size_t sonde__environment_limit(const char *name, size_t otherwise, size_t most)
     for (; value[digits] >= '0' && value[digits] <= '9' && digits < 18; digits++)
         number = number * 10u + (size_t)(value[digits] - '0');
     if (digits == 0 || value[digits]) {
-        sonde__report("%s: not a number from 0, ignored", name);
+        sonde__environment_refused(name, value, "a whole number from 0");
         return otherwise;
     }
     if (number > most) {

@@ -10,6 +10,8 @@
 
 /** The value, NULL when unset or empty. Borrowed from the environment. */
 const char *sonde__environment_text(const char *name);
+/** Reports a value that is ignored, with what is accepted. Not for values that may be secret. */
+void sonde__environment_refused(const char *name, const char *value, const char *accepted);
 /** Copies the value; a longer one is reported and left out. Returns true when set. */
 bool sonde__environment_copy(const char *name, char *ret_text, size_t size);
 /** "true" is true; all else is false, and what is neither "true" nor "false" is reported. */

@@ -3,6 +3,7 @@
 
 #include "instrumentation/resource/environment.h"
 #include "instrumentation/resource/report.h"
+#include "instrumentation/resource/variables.h"
 #include "instrumentation/ring/lock.h"
 #include "instrumentation/wire/writer.h"
 #include <errno.h>
@@ -44,7 +45,7 @@ static bool sampler_set(const char *name) {
 static void sampler_from_environment(void) {
     const char *name = sonde__environment_text("OTEL_TRACES_SAMPLER");
     if (name && !sampler_set(name))
-        sonde__report("OTEL_TRACES_SAMPLER: no sampler of that name, ignored");
+        sonde__report("OTEL_TRACES_SAMPLER: no sampler \"%.40s\", ignored", name);
 }
 
 /* When it is known which sampler it is: the options may have named it, and left the ratio to the environment. */
@@ -55,41 +56,13 @@ static void ratio_from_environment(void) {
         sonde__report("OTEL_TRACES_SAMPLER_ARG: not a ratio 0..1, ignored");
 }
 
-static void limits_from_environment(struct sonde__settings *s) {
-    size_t length = sonde__environment_limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", SIZE_MAX, SIZE_MAX);
-    size_t count = sonde__environment_limit("OTEL_ATTRIBUTE_COUNT_LIMIT", SIZE_MAX, SIZE_MAX);
-#define COUNT_OR(most) (count < (most) ? count : (most))
-    s->attribute_value_length_limit =
-        sonde__environment_limit("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", length, SIZE_MAX);
-    s->span_attribute_count_limit = sonde__environment_limit(
-        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", COUNT_OR(SONDE_SPAN_ATTRIBUTES_MAX), SONDE_SPAN_ATTRIBUTES_MAX);
-    s->span_event_count_limit =
-        sonde__environment_limit("OTEL_SPAN_EVENT_COUNT_LIMIT", SONDE_SPAN_EVENTS_MAX, SONDE_SPAN_EVENTS_MAX);
-    s->span_link_count_limit =
-        sonde__environment_limit("OTEL_SPAN_LINK_COUNT_LIMIT", SONDE_SPAN_LINKS_MAX, SONDE_SPAN_LINKS_MAX);
-    s->event_attribute_count_limit = sonde__environment_limit(
-        "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", COUNT_OR(SONDE_EVENT_ATTRIBUTES_MAX), SONDE_EVENT_ATTRIBUTES_MAX);
-    s->link_attribute_count_limit = sonde__environment_limit(
-        "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", COUNT_OR(SONDE_LINK_ATTRIBUTES_MAX), SONDE_LINK_ATTRIBUTES_MAX);
-    s->log_attribute_value_length_limit =
-        sonde__environment_limit("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", length, SIZE_MAX);
-    s->log_attribute_count_limit = sonde__environment_limit(
-        "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", COUNT_OR(SONDE_LOG_ATTRIBUTES_MAX), SONDE_LOG_ATTRIBUTES_MAX);
-#undef COUNT_OR
-}
-
 static void from_environment(void) {
     struct sonde__settings *s = &sonde__settings;
     s->sampler = SONDE__SAMPLER_ALWAYS_ON;
     s->sampler_parent_based = true;
     s->sampler_ratio = 1;
-    s->disabled = sonde__environment_bool("OTEL_SDK_DISABLED");
+    sonde__variables_read();
     sampler_from_environment();
-    limits_from_environment(s);
-    (void)sonde__environment_copy("OTEL_SERVICE_NAME", s->service_name, sizeof s->service_name);
-    (void)sonde__environment_copy("OTEL_RESOURCE_ATTRIBUTES", s->resource_attributes, sizeof s->resource_attributes);
-    if (secure_getenv("SONDE_AGENT_SOCKET")) /* a set-uid program is not told by its caller where to send */
-        (void)sonde__environment_copy("SONDE_AGENT_SOCKET", s->agent_socket, sizeof s->agent_socket);
 }
 
 /* An option that is text. Returns false when it was too long. */
@@ -126,6 +99,7 @@ static bool from_options(const struct sonde_options *options) {
     struct sonde__settings *s = &sonde__settings;
     bool good = sampler_options(options);
     s->disabled |= options->disabled;
+    s->process_context_disabled |= options->process_context_disabled;
     good &= text_option("service_name", options->service_name, s->service_name, sizeof s->service_name);
     good &=
         text_option("service_namespace", options->service_namespace, s->service_namespace, sizeof s->service_namespace);

@@ -17,6 +17,10 @@ enum sonde__sampler_kind { SONDE__SAMPLER_ALWAYS_ON = 0, SONDE__SAMPLER_ALWAYS_O
 /* Limits are never above the compile-time ones of sonde/limits.h; SIZE_MAX = no limit. */
 struct sonde__settings {
     bool disabled;
+    bool process_context_disabled;
+    uint32_t signals_off;           /* 1 << enum sonde_signal: nothing of these is recorded */
+    uint32_t report_level;          /* enum sonde__level */
+    uint32_t histogram_aggregation; /* of histograms without a view or advice: 0 exponential, 1 explicit */
     bool sampler_parent_based;
     enum sonde__sampler_kind sampler; /* default: parent-based, always on */
     double sampler_ratio;             /* 0..1, used by SONDE__SAMPLER_RATIO; default 1 */
@@ -30,6 +34,7 @@ struct sonde__settings {
     size_t link_attribute_count_limit;
     size_t log_attribute_value_length_limit; /* likewise */
     size_t log_attribute_count_limit;
+    size_t general_value_length_limit, general_count_limit; /* already in those above */
 
     char agent_socket[SONDE__SOCKET_PATH_MAX]; /* empty = the standard places */
     char service_name[256];                    /* empty = not given here */
@@ -54,5 +59,7 @@ int sonde__settings_start(const struct sonde_options *options);
 
 /** Tells the user's hook, if there is one, at most 10 times a second. format as printf. Any thread. */
 void sonde__report(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** The same for what is as it should be, but not as somebody may expect. */
+void sonde__report_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif
