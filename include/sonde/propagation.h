@@ -64,8 +64,10 @@ SONDE_API int sonde_tracestate_set(struct sonde_context *context, const char *ke
                                    const char *value, size_t value_size);
 SONDE_API void sonde_tracestate_remove(struct sonde_context *context, const char *key, size_t key_size);
 
-/** Puts a context into a carrier, in the formats that are configured. Of traceparent and tracestate: a stale tracestate
- *  is removed. Room is used in the order of the formats.
+/** Puts a context into a carrier, in the formats that are configured. Room is used in the order of the formats.
+ *  A carrier may be used again (a retry, a pooled request, a message passed on): what is set replaces what was there;
+ *  tracestate goes where the context has none; and so does baggage in a carrier that held a context already (without one
+ *  it is taken for the application's own, and stays). Carriers that cannot remove keep what they hold.
  *  context  borrowed; NULL = the current one. Without a valid span context only baggage goes out, and a sampling
  *           decision in formats that know one; without either the carrier is left alone.
  *  Returns 0 or the first error of the carrier's set; the caller's message is fit to send either way. */

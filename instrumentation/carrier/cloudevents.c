@@ -2,6 +2,7 @@
 /* CloudEvents in binary mode: the message's carrier under other names, and the rule of one hop and of many. */
 #include "instrumentation/carrier/percent.h"
 #include "instrumentation/wire/json.h"
+#include "instrumentation/wire/writer.h"
 #include <sonde/carrier/cloudevents.h>
 #include <sonde/err.h>
 
@@ -113,6 +114,8 @@ static int event_set(void *self, struct sonde_string name, struct sonde_string v
     if (!is_attribute(name) || value.size == 0 || !event->message.ops->set)
         return SONDE_EINVALID;
     if (bindings[event->binding].coded) {
+        if (!sonde__utf8_is_valid(value.data, value.size))
+            return SONDE_EINVALID;
         if (sonde__percent_encode(value, is_plain, NULL) > sizeof coded)
             return SONDE_ETOOBIG;
         value = (struct sonde_string){coded, sonde__percent_encode(value, is_plain, coded)};

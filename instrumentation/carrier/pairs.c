@@ -20,7 +20,7 @@ static bool same(struct sonde_string text, struct sonde_string want, bool ignore
 }
 
 static bool begins(struct sonde_string text, struct sonde_string prefix) {
-    return text.size >= prefix.size && memcmp(text.data, prefix.data, prefix.size) == 0;
+    return prefix.size == 0 || (text.size >= prefix.size && memcmp(text.data, prefix.data, prefix.size) == 0);
 }
 
 static bool is_named(const struct sonde_pair *pair, const struct sonde__pairs_rule *rule, struct sonde_string name) {

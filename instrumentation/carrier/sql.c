@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One comment at the end of a statement, key='value' pairs between commas. */
 #include "instrumentation/carrier/percent.h"
+#include "instrumentation/wire/writer.h"
 #include <sonde/carrier/sql.h>
 #include <sonde/err.h>
 #include <string.h>
@@ -218,8 +219,9 @@ static int add(struct sonde_sql *statement, struct sonde_string name, struct son
 static int sql_set(void *self, struct sonde_string name, struct sonde_string value) {
     struct sonde_sql *statement = self;
     struct sonde_string old;
-    if (name.size == 0 || name.size > 128 || (name.size == 7 && memcmp(name.data, "baggage", 7) == 0))
-        return SONDE_EINVALID;
+    if (name.size == 0 || name.size > 128 || (name.size == 7 && memcmp(name.data, "baggage", 7) == 0) ||
+        !sonde__utf8_is_valid(value.data, value.size) || !sonde__utf8_is_valid(name.data, name.size))
+        return SONDE_EINVALID; /* coded it would go out, but not be read again */
     if (statement->capacity == 0 || !statement->text || (!statement->comment_size && has_comment(statement)))
         return SONDE_EINVALID;
     statement->decoded_used = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The `baggage` propagator: W3C Baggage through a carrier. Several headers are one list. The text that came in goes out
- * as it is, but for white space and empty, bad and repeated members. A context without baggage leaves the carrier
- * alone: a `baggage` header that the application wrote itself is its own. Source: W3C Baggage, 3. */
+ * as it is, but for white space and empty, bad and repeated members. A context without baggage leaves a fresh carrier
+ * alone: a `baggage` header that the application wrote itself is its own. In one that was used before it is stale, and
+ * goes (registry.c). Source: W3C Baggage, 3. */
 #include "instrumentation/context/baggage.h"
 #include "instrumentation/propagation/propagator.h"
 

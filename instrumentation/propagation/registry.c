@@ -2,7 +2,7 @@
 /* The only list of propagators, the choice among them, and the public calls that walk it. A choice is a word: a row
  * number (from 1) in each 4 bits, the first in use lowest; so it can change at any time, without a lock or a lifetime.
  */
-#include "instrumentation/propagation/propagator.h"
+#include "instrumentation/propagation/stale.h"
 #include "instrumentation/resource/environment.h"
 #include "instrumentation/resource/settings.h"
 #include <sonde/err.h>
@@ -127,8 +127,33 @@ void sonde__carrier_remove(const struct sonde_carrier *carrier, enum sonde__fiel
 
 /* ---- out ---- */
 
+/* Whether some format sends baggage that this context may not have any more. */
+static inline bool may_be_stale(uint64_t choice, const struct sonde_context *context) {
+    bool may = false;
+    for (; has_rows(choice); choice >>= ROW_BITS)
+        may |= row_of(choice)->prefix.size ||
+               (row_of(choice)->writes & SONDE__FIELD_BIT(SONDE__FIELD_BAGGAGE) && context->baggage_length == 0);
+    return may && sonde_span_context_is_valid(&context->span);
+}
+
+/* A carrier that holds a context already was used before: baggage beside that is of then. Without such a context it is
+ * the application's own, and stays. */
+static __attribute__((noinline)) void remove_stale(uint64_t choice, const struct sonde_context *context,
+                                                   const struct sonde_carrier *carrier) {
+    bool used = false;
+    for (uint64_t rest = choice; has_rows(rest) && !used; rest >>= ROW_BITS)
+        used = sonde__stale_is_context(row_of(rest), carrier);
+    for (; used && has_rows(choice); choice >>= ROW_BITS) {
+        if (row_of(choice)->writes & SONDE__FIELD_BIT(SONDE__FIELD_BAGGAGE) && context->baggage_length == 0)
+            sonde__carrier_remove(carrier, SONDE__FIELD_BAGGAGE);
+        sonde__stale_remove_prefixed(row_of(choice), context, carrier);
+    }
+}
+
 static int inject(uint64_t choice, const struct sonde_context *context, const struct sonde_carrier *carrier) {
     int first_error = 0;
+    if (may_be_stale(choice, context))
+        remove_stale(choice, context, carrier);
     for (; has_rows(choice); choice >>= ROW_BITS) {
         int error = row_of(choice)->inject(context, carrier);
         if (first_error == 0)
@@ -154,42 +179,12 @@ int sonde_inject_as(const char *propagators, const struct sonde_context *context
     return context ? inject(choice, context, carrier) : inject_current(choice, carrier);
 }
 
-struct clearing {
-    const struct sonde_carrier *carrier;
-    struct sonde_string prefix;
-    size_t size;
-    char name[64 + SONDE__REST_MAX];
-};
-
-/** Finds the first name with the prefix. */
-static bool find_prefixed(void *user, struct sonde_string text) {
-    struct clearing *clearing = user;
-    if (text.size <= clearing->prefix.size || text.size > sizeof clearing->name)
-        return true;
-    for (size_t i = 0; i < text.size; i++) {
-        char c = text.data[i];
-        clearing->name[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-    }
-    if (memcmp(clearing->name, clearing->prefix.data, clearing->prefix.size) != 0)
-        return true;
-    clearing->size = text.size;
-    return false;
-}
-
 void sonde_propagation_clear(const struct sonde_carrier *carrier) {
     for (uint64_t choice = choice_get(); has_rows(choice); choice >>= ROW_BITS) {
         const struct sonde__propagator *row = row_of(choice);
         for (uint32_t rest = row->writes; rest; rest &= rest - 1)
             sonde__carrier_remove(carrier, (enum sonde__field)__builtin_ctz(rest));
-        struct clearing clearing = {.carrier = carrier, .prefix = row->prefix};
-        /* One name at a time, since removing moves the others. */
-        for (unsigned i = 0; row->prefix.size && carrier->ops->keys && carrier->ops->remove && i < 256; i++) {
-            clearing.size = 0;
-            carrier->ops->keys(carrier->self, find_prefixed, &clearing);
-            if (!clearing.size)
-                break;
-            carrier->ops->remove(carrier->self, (struct sonde_string){clearing.name, clearing.size});
-        }
+        sonde__stale_remove_prefixed(row, NULL, carrier);
     }
 }
 

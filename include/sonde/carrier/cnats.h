@@ -98,7 +98,10 @@ static inline int sonde_cnats_set(void *self, struct sonde_string name, struct s
     for (i = 0; i < value.size; i++)
         if ((unsigned char)value.data[i] < 0x20 || (unsigned char)value.data[i] > 0x7e)
             return SONDE_EINVALID;
-    if (!self || name.size == 0 || memchr(name.data, ':', name.size))
+    for (i = 0; i < name.size; i++)
+        if ((unsigned char)name.data[i] <= 0x20 || (unsigned char)name.data[i] > 0x7e || name.data[i] == ':')
+            return SONDE_EINVALID;
+    if (!self || name.size == 0)
         return SONDE_EINVALID;
     if (name.size >= sizeof key || value.size >= sizeof text)
         return SONDE_ETOOBIG;

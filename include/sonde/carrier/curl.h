@@ -82,6 +82,12 @@ static inline int sonde_curl_set(void *self, struct sonde_string name, struct so
     for (i = 0; i < value.size; i++)
         if ((unsigned char)value.data[i] < 0x20 || (unsigned char)value.data[i] > 0x7e)
             return SONDE_EINVALID; /* a line end here would be a header of its own */
+    for (i = 0; i < name.size; i++)
+        if ((unsigned char)name.data[i] <= 0x20 || (unsigned char)name.data[i] > 0x7e || name.data[i] == ':' ||
+            name.data[i] == ';')
+            return SONDE_EINVALID;
+    if (name.size == 0)
+        return SONDE_EINVALID;
     memcpy(line, name.data, name.size);
     memcpy(line + name.size, ": ", 2);
     memcpy(line + name.size + 2, value.data, value.size);

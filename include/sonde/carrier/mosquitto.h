@@ -199,12 +199,15 @@ static inline int sonde_mosquitto_set(void *self, struct sonde_string name, stru
     int error;
     if (name.size >= sizeof key || value.size >= sizeof text)
         return SONDE_ETOOBIG;
-    if (value.size && memchr(value.data, '\0', value.size))
+    if (name.size == 0 || memchr(name.data, '\0', name.size) || (value.size && memchr(value.data, '\0', value.size)))
         return SONDE_EINVALID;
     memcpy(key, name.data, name.size);
     key[name.size] = '\0';
     memcpy(text, value.data, value.size);
     text[value.size] = '\0';
+    if (mosquitto_validate_utf8(key, (int)name.size) != MOSQ_ERR_SUCCESS ||
+        mosquitto_validate_utf8(text, (int)value.size) != MOSQ_ERR_SUCCESS)
+        return SONDE_EINVALID; /* the whole message would be refused */
     if (sonde_mosquitto_has(list, name))
         return sonde_mosquitto_change(list, name, key, text);
     error = mosquitto_property_add_string_pair(list->list, MQTT_PROP_USER_PROPERTY, key, text);

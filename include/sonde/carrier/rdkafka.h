@@ -58,7 +58,8 @@ static inline void sonde_rdkafka_remove(void *self, struct sonde_string name) {
 
 static inline int sonde_rdkafka_set(void *self, struct sonde_string name, struct sonde_string value) {
     char text[SONDE_RDKAFKA_NAME_SIZE];
-    if (!self || !sonde_rdkafka_name(name, text) || (value.size && memchr(value.data, '\0', value.size)))
+    if (!self || name.size == 0 || !sonde_rdkafka_name(name, text) || memchr(name.data, '\0', name.size) ||
+        (value.size && memchr(value.data, '\0', value.size)))
         return SONDE_EINVALID;
     if (rd_kafka_header_remove((rd_kafka_headers_t *)self, text) == RD_KAFKA_RESP_ERR__READ_ONLY)
         return SONDE_EINVALID;

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Carriers that are used again: a request that is sent a second time, one out of a pool, a message that is passed on.
+ * What a propagator sets replaces what was there; this is about what it does not set any more. */
+#ifndef SONDE_INSTRUMENTATION_PROPAGATION_STALE_H
+#define SONDE_INSTRUMENTATION_PROPAGATION_STALE_H
+
+#include "instrumentation/propagation/propagator.h"
+
+/** Whether a carrier holds a span context of this format. */
+bool sonde__stale_is_context(const struct sonde__propagator *row, const struct sonde_carrier *carrier);
+
+/** Takes out every name that begins with the format's prefix and is not an entry of the context's baggage.
+ *  context  NULL = none is. */
+void sonde__stale_remove_prefixed(const struct sonde__propagator *row, const struct sonde_context *context,
+                                  const struct sonde_carrier *carrier);
+
+#endif
