@@ -51,7 +51,7 @@ struct sonde_options {
 };
 
 #ifdef __cplusplus
-#define SONDE_OPTIONS_INIT { sizeof(struct sonde_options), nullptr, nullptr, nullptr, nullptr, 0, nullptr, nullptr, 0, false, false, nullptr, nullptr }
+#define SONDE_OPTIONS_INIT { sizeof(struct sonde_options), nullptr, nullptr, nullptr, nullptr, 0, nullptr, nullptr, 0, false, false, nullptr, nullptr, false }
 #else
 #define SONDE_OPTIONS_INIT { .size = sizeof(struct sonde_options) }
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/conventions/seen.h"
 #include "instrumentation/conventions/url.h"
+#include "instrumentation/resource/environment.h"
 #include <pthread.h>
 #include <sonde/conventions/http.h>
 #include <sonde/propagation.h>
@@ -18,13 +19,15 @@ static char method_text[512]; /* what the environment says */
 
 /* OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS replaces the list as a whole. */
 static void methods_read(void) {
-    const char *from = getenv("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS");
-    size_t size = from ? strlen(from) : 0;
-    if (!size || size >= sizeof method_text)
+    static const char variable[] = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
+    if (!sonde__environment_copy(variable, method_text, sizeof method_text))
         return;
-    memcpy(method_text, from, size);
+    if (!method_text[strspn(method_text, ", ")]) {
+        sonde__environment_refused(variable, method_text, "a list of methods");
+        return;
+    }
     method_count = 0;
-    for (const char *at = method_text, *end = at + size; at < end && method_count < METHODS_MAX;) {
+    for (const char *at = method_text, *end = at + strlen(method_text); at < end && method_count < METHODS_MAX;) {
         size_t length = strcspn(at, ", ");
         if (length)
             methods[method_count++] = (struct sonde_string){at, length};

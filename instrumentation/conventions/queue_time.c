@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/conventions/queue_time.h"
 #include "instrumentation/conventions/seen.h"
+#include "instrumentation/resource/environment.h"
 #include <sonde/propagation.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -18,8 +19,10 @@ bool sonde__queue_time_is_wanted(void) {
     static _Atomic uint8_t known; /* 1 = yes, 2 = no */
     uint8_t is = atomic_load_explicit(&known, memory_order_relaxed);
     if (__builtin_expect(!is, 0)) {
-        const char *text = getenv("SONDE_MESSAGING_SEND_TIME");
+        const char *text = sonde__environment_text("SONDE_MESSAGING_SEND_TIME");
         is = text && strcasecmp(text, "false") == 0 ? 2 : 1;
+        if (text && is == 1 && strcasecmp(text, "true") != 0)
+            sonde__environment_refused("SONDE_MESSAGING_SEND_TIME", text, "true, false");
         atomic_store_explicit(&known, is, memory_order_relaxed);
     }
     return is == 1;

@@ -169,8 +169,9 @@ static inline void emit(struct sonde__thread *thread, const struct sonde_log_rec
     struct sonde__writer writer;
     size_t guess = record_guess(record), dropped;
     bool cut;
-    if (SONDE__UNLIKELY(!thread->region)) {
-        sonde__drop(thread, SONDE_SIGNAL_LOGS, SONDE_DROP_NO_MEMORY);
+    if (SONDE__UNLIKELY(!thread->region || sonde__settings.signals_off & 1u << SONDE_SIGNAL_LOGS)) {
+        if (!(sonde__settings.signals_off & 1u << SONDE_SIGNAL_LOGS))
+            sonde__drop(thread, SONDE_SIGNAL_LOGS, SONDE_DROP_NO_MEMORY);
         return;
     }
     for (;;) {

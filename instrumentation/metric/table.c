@@ -261,7 +261,7 @@ int sonde_instrument_create(const struct sonde_instrument_options *options, stru
     const struct sonde_view_options *view = sonde__view_find(options);
     int err = sonde__instrument_init(&made, options, view);
     bool is_wanted = !view || view->aggregation != SONDE_AGGREGATION_DROP;
-    if (!err && !sonde__process_get())
+    if (!err && (!sonde__process_get() || sonde__settings.signals_off & 1u << SONDE_SIGNAL_METRICS))
         err = SONDE_EDISABLED;
     if (!err && is_wanted) {
         lock();

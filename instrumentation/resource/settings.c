@@ -134,6 +134,8 @@ int sonde__settings_start(const struct sonde_options *options) {
         sonde__report_to(copy.report, copy.report_user);
         from_environment();
         result = from_options(&copy) ? 0 : SONDE_EINVALID;
+        if (sonde__settings.signals_off & 1u << SONDE_SIGNAL_TRACES)
+            sonde__settings.sampler_parent_based = false; /* no short cut: every start looks at signals_off */
         atomic_store_explicit(&resolved, true, memory_order_release);
     }
     sonde__lock_release(&lock);

@@ -3,6 +3,7 @@
 
 #include "instrumentation/resource/environment.h"
 #include "instrumentation/resource/report.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -93,7 +94,7 @@ const struct sonde__variable sonde__variables[] = {
          .sentence = "What the library reports: `warn` for what was set wrongly or went wrong, `info` also what others "
                      "of its settings mean. Goes to the hook of `sonde_start()`; without a hook to standard error, but "
                      "only if this variable is set."),
-    BOOL("OTEL_SDK_DISABLED", disabled, .sentence = "Nothing is recorded; contexts are still propagated."),
+    BOOL("OTEL_SDK_DISABLED", disabled, .sentence = "Nothing is recorded; `sonde_extract()` and `sonde_inject()` work on."),
     TEXT("OTEL_SERVICE_NAME", service_name,
          .sentence = "`service.name`, before the one in `OTEL_RESOURCE_ATTRIBUTES`."),
     TEXT("OTEL_RESOURCE_ATTRIBUTES", resource_attributes, .accepted = "`key=value,...`, percent-encoded",

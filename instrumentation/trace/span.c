@@ -244,6 +244,18 @@ static SONDE__COLD void start_refused(struct sonde_span *span, const struct sond
     sonde__drop_refused(SONDE_SIGNAL_TRACES);
 }
 
+/* No spans are wanted of this process: the parent's context goes on, as if the process were not there. */
+static SONDE__COLD void start_passed_on(struct sonde_span *span, const struct sonde_span_options *options) {
+    memset(span, 0, sizeof *span);
+    if (!options || !options->parent) {
+        span->context = sonde_context_current_span();
+        return;
+    }
+    span->context = options->parent->span;
+    if (!options->not_current)
+        span->token = sonde_context_attach(options->parent);
+}
+
 static inline void push(struct sonde__thread *thread, struct sonde_span *span, const struct birth *birth,
                         uint64_t span_id) {
     struct sonde__stack_entry *entry = sonde__context_entry(thread);
@@ -295,6 +307,11 @@ void sonde__span_start_slow(struct sonde_span *ret_span, struct sonde_key name,
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread)) {
         start_refused(ret_span, options);
+        return;
+    }
+    if (SONDE__UNLIKELY(sonde__settings.signals_off & 1u << SONDE_SIGNAL_TRACES)) {
+        sonde__thread_leave(thread);
+        start_passed_on(ret_span, options);
         return;
     }
     if (!options)
