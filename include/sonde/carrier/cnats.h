@@ -25,7 +25,7 @@ static inline bool sonde_cnats_named(const char *key, struct sonde_string name) 
     for (i = 0; i < name.size; i++) {
         char c = key[i];
         if (c >= 'A' && c <= 'Z')
-            c = (char)(c + ('a' - 'A'));
+            c = SONDE_CAST(char, c + ('a' - 'A'));
         if (c == '\0' || c != name.data[i])
             return false;
     }
@@ -53,16 +53,16 @@ static inline void sonde_cnats_each(void *self, struct sonde_string name, sonde_
     const char **keys = NULL;
     int i, count = 0;
     bool more = true;
-    if (!self || natsMsgHeader_Keys((natsMsg *)self, &keys, &count) != NATS_OK)
+    if (!self || natsMsgHeader_Keys(SONDE_CAST(natsMsg *, self), &keys, &count) != NATS_OK)
         return;
     for (i = 0; more && i < count; i++)
         if (sonde_cnats_named(keys[i], name))
-            more = sonde_cnats_values((natsMsg *)self, keys[i], visit, user);
+            more = sonde_cnats_values(SONDE_CAST(natsMsg *, self), keys[i], visit, user);
     free(keys);
 }
 
 static inline bool sonde_cnats_first(void *user, struct sonde_string text) {
-    *(struct sonde_string *)user = text;
+    *SONDE_CAST(struct sonde_string *, user) = text;
     return false;
 }
 
@@ -88,7 +88,7 @@ static inline void sonde_cnats_delete(natsMsg *message, struct sonde_string name
 }
 
 static inline void sonde_cnats_remove(void *self, struct sonde_string name) {
-    sonde_cnats_delete((natsMsg *)self, name, NULL);
+    sonde_cnats_delete(SONDE_CAST(natsMsg *, self), name, NULL);
 }
 
 static inline int sonde_cnats_set(void *self, struct sonde_string name, struct sonde_string value) {
@@ -96,10 +96,11 @@ static inline int sonde_cnats_set(void *self, struct sonde_string name, struct s
     natsStatus status;
     size_t i;
     for (i = 0; i < value.size; i++)
-        if ((unsigned char)value.data[i] < 0x20 || (unsigned char)value.data[i] > 0x7e)
+        if (SONDE_CAST(unsigned char, value.data[i]) < 0x20 || SONDE_CAST(unsigned char, value.data[i]) > 0x7e)
             return SONDE_EINVALID;
     for (i = 0; i < name.size; i++)
-        if ((unsigned char)name.data[i] <= 0x20 || (unsigned char)name.data[i] > 0x7e || name.data[i] == ':')
+        if (SONDE_CAST(unsigned char, name.data[i]) <= 0x20 || SONDE_CAST(unsigned char, name.data[i]) > 0x7e ||
+            name.data[i] == ':')
             return SONDE_EINVALID;
     if (!self || name.size == 0)
         return SONDE_EINVALID;
@@ -109,10 +110,10 @@ static inline int sonde_cnats_set(void *self, struct sonde_string name, struct s
     key[name.size] = '\0';
     memcpy(text, value.data, value.size);
     text[value.size] = '\0';
-    status = natsMsgHeader_Set((natsMsg *)self, key, text);
+    status = natsMsgHeader_Set(SONDE_CAST(natsMsg *, self), key, text);
     if (status != NATS_OK)
         return status == NATS_NO_MEMORY ? -12 : SONDE_EINVALID; /* -ENOMEM */
-    sonde_cnats_delete((natsMsg *)self, name, key);
+    sonde_cnats_delete(SONDE_CAST(natsMsg *, self), name, key);
     return 0;
 }
 
@@ -120,7 +121,7 @@ static inline void sonde_cnats_keys(void *self, sonde_carrier_visit visit, void 
     const char **keys = NULL;
     int i, count = 0;
     bool more = true;
-    if (!self || natsMsgHeader_Keys((natsMsg *)self, &keys, &count) != NATS_OK)
+    if (!self || natsMsgHeader_Keys(SONDE_CAST(natsMsg *, self), &keys, &count) != NATS_OK)
         return;
     for (i = 0; more && i < count; i++) {
         struct sonde_string name;

@@ -25,7 +25,7 @@ static inline bool sonde_curl_line(const char *line, struct sonde_string name, s
     for (i = 0; i < name.size; i++) {
         char c = line[i];
         if (c >= 'A' && c <= 'Z')
-            c = (char)(c + ('a' - 'A'));
+            c = SONDE_CAST(char, c + ('a' - 'A'));
         if (c != name.data[i])
             return false;
     }
@@ -37,13 +37,13 @@ static inline bool sonde_curl_line(const char *line, struct sonde_string name, s
     while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
     ret_value->data = start;
-    ret_value->size = (size_t)(end - start);
+    ret_value->size = SONDE_CAST(size_t, end - start);
     return true;
 }
 
 static inline bool sonde_curl_get(void *self, struct sonde_string name, struct sonde_string *ret_value) {
     struct curl_slist *node;
-    for (node = *(struct curl_slist **)self; node; node = node->next)
+    for (node = *SONDE_CAST(struct curl_slist **, self); node; node = node->next)
         if (sonde_curl_line(node->data, name, ret_value))
             return true;
     return false;
@@ -52,13 +52,13 @@ static inline bool sonde_curl_get(void *self, struct sonde_string name, struct s
 static inline void sonde_curl_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
     struct curl_slist *node;
     struct sonde_string value;
-    for (node = *(struct curl_slist **)self; node; node = node->next)
+    for (node = *SONDE_CAST(struct curl_slist **, self); node; node = node->next)
         if (sonde_curl_line(node->data, name, &value) && !visit(user, value))
             return;
 }
 
 static inline void sonde_curl_remove(void *self, struct sonde_string name) {
-    struct curl_slist **link = (struct curl_slist **)self;
+    struct curl_slist **link = SONDE_CAST(struct curl_slist **, self);
     struct sonde_string value;
     while (*link) {
         struct curl_slist *node = *link;
@@ -74,17 +74,17 @@ static inline void sonde_curl_remove(void *self, struct sonde_string name) {
 
 /** Appends before it removes, so that a list without memory is unchanged. */
 static inline int sonde_curl_set(void *self, struct sonde_string name, struct sonde_string value) {
-    struct curl_slist **list = (struct curl_slist **)self, *fresh, **link;
+    struct curl_slist **list = SONDE_CAST(struct curl_slist **, self), *fresh, **link;
     char line[64 + SONDE_BAGGAGE_SIZE_MAX]; /* the longest that is sent */
     size_t i;
     if (name.size + value.size + 3 > sizeof line)
         return SONDE_ETOOBIG;
     for (i = 0; i < value.size; i++)
-        if ((unsigned char)value.data[i] < 0x20 || (unsigned char)value.data[i] > 0x7e)
+        if (SONDE_CAST(unsigned char, value.data[i]) < 0x20 || SONDE_CAST(unsigned char, value.data[i]) > 0x7e)
             return SONDE_EINVALID; /* a line end here would be a header of its own */
     for (i = 0; i < name.size; i++)
-        if ((unsigned char)name.data[i] <= 0x20 || (unsigned char)name.data[i] > 0x7e || name.data[i] == ':' ||
-            name.data[i] == ';')
+        if (SONDE_CAST(unsigned char, name.data[i]) <= 0x20 || SONDE_CAST(unsigned char, name.data[i]) > 0x7e ||
+            name.data[i] == ':' || name.data[i] == ';')
             return SONDE_EINVALID;
     if (name.size == 0)
         return SONDE_EINVALID;
@@ -104,7 +104,7 @@ static inline int sonde_curl_set(void *self, struct sonde_string name, struct so
 
 static inline void sonde_curl_keys(void *self, sonde_carrier_visit visit, void *user) {
     struct curl_slist *node;
-    for (node = *(struct curl_slist **)self; node; node = node->next) {
+    for (node = *SONDE_CAST(struct curl_slist **, self); node; node = node->next) {
         struct sonde_string name;
         name.data = node->data;
         name.size = strcspn(node->data, ":;");
@@ -116,8 +116,8 @@ static inline void sonde_curl_keys(void *self, sonde_carrier_visit visit, void *
 /** A carrier of a list. list: borrowed while the carrier is used; *list may be NULL (empty) and changes when a header
  * is set, so hand it to libcurl after the injection. Memory is libcurl's: free with curl_slist_free_all(). */
 static inline struct sonde_carrier sonde_curl_carrier(struct curl_slist **list) {
-    static const struct sonde_carrier_ops ops = {sonde_curl_get, sonde_curl_each, sonde_curl_set, sonde_curl_remove,
-                                                 sonde_curl_keys, NULL};
+    static const struct sonde_carrier_ops ops = {sonde_curl_get,    sonde_curl_each, sonde_curl_set,
+                                                 sonde_curl_remove, sonde_curl_keys, NULL};
     struct sonde_carrier carrier = {&ops, list};
     return carrier;
 }

@@ -20,13 +20,13 @@ static inline struct sonde_string sonde_hiredis_text(const redisReply *reply) {
     struct sonde_string text = {NULL, 0};
     if (reply && reply->type == REDIS_REPLY_STRING) {
         text.data = reply->str;
-        text.size = (size_t)reply->len;
+        text.size = SONDE_CAST(size_t, reply->len);
     }
     return text;
 }
 
 static inline void sonde_hiredis_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
-    const redisReply *fields = (const redisReply *)self;
+    const redisReply *fields = SONDE_CAST(const redisReply *, self);
     size_t i, count = fields && fields->type == REDIS_REPLY_ARRAY ? fields->elements : 0;
     for (i = 0; i + 1 < count; i += 2) {
         struct sonde_string key = sonde_hiredis_text(fields->element[i]);
@@ -37,7 +37,7 @@ static inline void sonde_hiredis_each(void *self, struct sonde_string name, sond
 }
 
 static inline bool sonde_hiredis_first(void *user, struct sonde_string text) {
-    *(struct sonde_string *)user = text;
+    *SONDE_CAST(struct sonde_string *, user) = text;
     return false;
 }
 
@@ -50,7 +50,7 @@ static inline bool sonde_hiredis_get(void *self, struct sonde_string name, struc
 }
 
 static inline void sonde_hiredis_keys(void *self, sonde_carrier_visit visit, void *user) {
-    const redisReply *fields = (const redisReply *)self;
+    const redisReply *fields = SONDE_CAST(const redisReply *, self);
     size_t i, count = fields && fields->type == REDIS_REPLY_ARRAY ? fields->elements : 0;
     for (i = 0; i + 1 < count; i += 2)
         if (!visit(user, sonde_hiredis_text(fields->element[i])))
@@ -59,8 +59,8 @@ static inline void sonde_hiredis_keys(void *self, sonde_carrier_visit visit, voi
 
 /** A carrier to extract from. fields: borrowed while the carrier and what it returned are used; NULL is empty. */
 static inline struct sonde_carrier sonde_hiredis_carrier(redisReply *fields) {
-    static const struct sonde_carrier_ops ops = {sonde_hiredis_get, sonde_hiredis_each, NULL, NULL, sonde_hiredis_keys,
-                                                 NULL};
+    static const struct sonde_carrier_ops ops = {
+        sonde_hiredis_get, sonde_hiredis_each, NULL, NULL, sonde_hiredis_keys, NULL};
     struct sonde_carrier carrier = {&ops, fields};
     return carrier;
 }

@@ -63,7 +63,7 @@ static inline bool sonde_mosquitto_keep(struct sonde_mosquitto *list, const char
 }
 
 static inline void sonde_mosquitto_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
-    struct sonde_mosquitto *list = (struct sonde_mosquitto *)self;
+    struct sonde_mosquitto *list = SONDE_CAST(struct sonde_mosquitto *, self);
     char *key, *text;
     bool more = true;
     const mosquitto_property *at = sonde_mosquitto_next(*list->list, false, &key, &text);
@@ -81,7 +81,7 @@ static inline void sonde_mosquitto_each(void *self, struct sonde_string name, so
 }
 
 static inline bool sonde_mosquitto_first(void *user, struct sonde_string text) {
-    *(struct sonde_string *)user = text;
+    *SONDE_CAST(struct sonde_string *, user) = text;
     return false;
 }
 
@@ -95,7 +95,7 @@ static inline bool sonde_mosquitto_get(void *self, struct sonde_string name, str
 }
 
 static inline void sonde_mosquitto_keys(void *self, sonde_carrier_visit visit, void *user) {
-    struct sonde_mosquitto *list = (struct sonde_mosquitto *)self;
+    struct sonde_mosquitto *list = SONDE_CAST(struct sonde_mosquitto *, self);
     char *key, *text;
     bool more = true;
     const mosquitto_property *at = sonde_mosquitto_next(*list->list, false, &key, &text);
@@ -188,13 +188,13 @@ static inline bool sonde_mosquitto_has(struct sonde_mosquitto *list, struct sond
 }
 
 static inline void sonde_mosquitto_remove(void *self, struct sonde_string name) {
-    struct sonde_mosquitto *list = (struct sonde_mosquitto *)self;
+    struct sonde_mosquitto *list = SONDE_CAST(struct sonde_mosquitto *, self);
     if (sonde_mosquitto_has(list, name))
         (void)sonde_mosquitto_change(list, name, NULL, NULL); /* without memory it stays */
 }
 
 static inline int sonde_mosquitto_set(void *self, struct sonde_string name, struct sonde_string value) {
-    struct sonde_mosquitto *list = (struct sonde_mosquitto *)self;
+    struct sonde_mosquitto *list = SONDE_CAST(struct sonde_mosquitto *, self);
     char key[128], text[SONDE_BAGGAGE_SIZE_MAX + 1u];
     int error;
     if (name.size >= sizeof key || value.size >= sizeof text)
@@ -205,8 +205,8 @@ static inline int sonde_mosquitto_set(void *self, struct sonde_string name, stru
     key[name.size] = '\0';
     memcpy(text, value.data, value.size);
     text[value.size] = '\0';
-    if (mosquitto_validate_utf8(key, (int)name.size) != MOSQ_ERR_SUCCESS ||
-        mosquitto_validate_utf8(text, (int)value.size) != MOSQ_ERR_SUCCESS)
+    if (mosquitto_validate_utf8(key, SONDE_CAST(int, name.size)) != MOSQ_ERR_SUCCESS ||
+        mosquitto_validate_utf8(text, SONDE_CAST(int, value.size)) != MOSQ_ERR_SUCCESS)
         return SONDE_EINVALID; /* the whole message would be refused */
     if (sonde_mosquitto_has(list, name))
         return sonde_mosquitto_change(list, name, key, text);

@@ -41,7 +41,7 @@ static inline bool sonde_nghttp2_named(const nghttp2_nv *field, struct sonde_str
 
 static inline struct sonde_string sonde_nghttp2_value(const nghttp2_nv *field) {
     struct sonde_string value;
-    value.data = (const char *)field->value;
+    value.data = SONDE_CAST(const char *, SONDE_CAST(const void *, field->value));
     value.size = field->valuelen;
     while (value.size && (value.data[value.size - 1] == ' ' || value.data[value.size - 1] == '\t'))
         value.size--;
@@ -53,7 +53,7 @@ static inline struct sonde_string sonde_nghttp2_value(const nghttp2_nv *field) {
 }
 
 static inline bool sonde_nghttp2_get(void *self, struct sonde_string name, struct sonde_string *ret_value) {
-    const struct sonde_nghttp2_headers *headers = (const struct sonde_nghttp2_headers *)self;
+    const struct sonde_nghttp2_headers *headers = SONDE_CAST(const struct sonde_nghttp2_headers *, self);
     size_t i;
     for (i = 0; i < headers->count; i++)
         if (sonde_nghttp2_named(&headers->nva[i], name)) {
@@ -64,7 +64,7 @@ static inline bool sonde_nghttp2_get(void *self, struct sonde_string name, struc
 }
 
 static inline void sonde_nghttp2_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
-    const struct sonde_nghttp2_headers *headers = (const struct sonde_nghttp2_headers *)self;
+    const struct sonde_nghttp2_headers *headers = SONDE_CAST(const struct sonde_nghttp2_headers *, self);
     size_t i;
     for (i = 0; i < headers->count; i++)
         if (sonde_nghttp2_named(&headers->nva[i], name) && !visit(user, sonde_nghttp2_value(&headers->nva[i])))
@@ -72,7 +72,7 @@ static inline void sonde_nghttp2_each(void *self, struct sonde_string name, sond
 }
 
 static inline void sonde_nghttp2_remove(void *self, struct sonde_string name) {
-    struct sonde_nghttp2_headers *headers = (struct sonde_nghttp2_headers *)self;
+    struct sonde_nghttp2_headers *headers = SONDE_CAST(struct sonde_nghttp2_headers *, self);
     size_t i, kept = 0;
     for (i = 0; headers->capacity && i < headers->count; i++)
         if (!sonde_nghttp2_named(&headers->nva[i], name))
@@ -82,16 +82,16 @@ static inline void sonde_nghttp2_remove(void *self, struct sonde_string name) {
 }
 
 static inline int sonde_nghttp2_set(void *self, struct sonde_string name, struct sonde_string value) {
-    struct sonde_nghttp2_headers *headers = (struct sonde_nghttp2_headers *)self;
+    struct sonde_nghttp2_headers *headers = SONDE_CAST(struct sonde_nghttp2_headers *, self);
     struct sonde_string old;
     nghttp2_nv *field;
     char *to = headers->text + headers->text_used;
     size_t i;
     for (i = 0; i < value.size; i++)
-        if ((unsigned char)value.data[i] < 0x20 || (unsigned char)value.data[i] > 0x7e)
+        if (SONDE_CAST(unsigned char, value.data[i]) < 0x20 || SONDE_CAST(unsigned char, value.data[i]) > 0x7e)
             return SONDE_EINVALID;
     for (i = 0; i < name.size; i++)
-        if ((unsigned char)name.data[i] <= 0x20 || (unsigned char)name.data[i] > 0x7e ||
+        if (SONDE_CAST(unsigned char, name.data[i]) <= 0x20 || SONDE_CAST(unsigned char, name.data[i]) > 0x7e ||
             (name.data[i] >= 'A' && name.data[i] <= 'Z') || name.data[i] == ':')
             return SONDE_EINVALID;
     if (name.size == 0)
@@ -104,20 +104,20 @@ static inline int sonde_nghttp2_set(void *self, struct sonde_string name, struct
     memcpy(to + name.size, value.data, value.size);
     headers->text_used += name.size + value.size;
     field = &headers->nva[headers->count++];
-    field->name = (uint8_t *)to;
+    field->name = SONDE_CAST(uint8_t *, SONDE_CAST(void *, to));
     field->namelen = name.size;
-    field->value = (uint8_t *)to + name.size;
+    field->value = SONDE_CAST(uint8_t *, SONDE_CAST(void *, to)) + name.size;
     field->valuelen = value.size;
     field->flags = NGHTTP2_NV_FLAG_NO_INDEX;
     return 0;
 }
 
 static inline void sonde_nghttp2_keys(void *self, sonde_carrier_visit visit, void *user) {
-    const struct sonde_nghttp2_headers *headers = (const struct sonde_nghttp2_headers *)self;
+    const struct sonde_nghttp2_headers *headers = SONDE_CAST(const struct sonde_nghttp2_headers *, self);
     size_t i;
     for (i = 0; i < headers->count; i++) {
         struct sonde_string name;
-        name.data = (const char *)headers->nva[i].name;
+        name.data = SONDE_CAST(const char *, SONDE_CAST(const void *, headers->nva[i].name));
         name.size = headers->nva[i].namelen;
         if (!visit(user, name))
             return;

@@ -61,7 +61,7 @@ static inline bool sonde_proton_is(struct sonde_string text, struct sonde_string
 }
 
 static inline void sonde_proton_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
-    pn_data_t *data = (pn_data_t *)self;
+    pn_data_t *data = SONDE_CAST(pn_data_t *, self);
     size_t i, pairs = sonde_proton_enter(data);
     for (i = 0; i < pairs && pn_data_next(data); i++) {
         bool found = sonde_proton_is(sonde_proton_text(data), name);
@@ -78,7 +78,7 @@ static inline void sonde_proton_each(void *self, struct sonde_string name, sonde
 }
 
 static inline bool sonde_proton_first(void *user, struct sonde_string text) {
-    *(struct sonde_string *)user = text;
+    *SONDE_CAST(struct sonde_string *, user) = text;
     return false;
 }
 
@@ -92,7 +92,7 @@ static inline bool sonde_proton_get(void *self, struct sonde_string name, struct
 }
 
 static inline void sonde_proton_keys(void *self, sonde_carrier_visit visit, void *user) {
-    pn_data_t *data = (pn_data_t *)self;
+    pn_data_t *data = SONDE_CAST(pn_data_t *, self);
     size_t i, pairs = sonde_proton_enter(data);
     for (i = 0; i < pairs && pn_data_next(data); i++) {
         struct sonde_string name = sonde_proton_text(data);
@@ -141,14 +141,14 @@ static inline int sonde_proton_set(void *self, struct sonde_string name, struct 
         value.data = "";
     else if (memchr(value.data, '\0', value.size))
         return SONDE_EINVALID;
-    return sonde_proton_change((pn_data_t *)self, name, value);
+    return sonde_proton_change(SONDE_CAST(pn_data_t *, self), name, value);
 }
 
 static inline void sonde_proton_remove(void *self, struct sonde_string name) {
     struct sonde_string value;
     if (sonde_proton_get(self, name, &value)) {
         value.data = NULL;
-        (void)sonde_proton_change((pn_data_t *)self, name, value); /* without memory it stays */
+        (void)sonde_proton_change(SONDE_CAST(pn_data_t *, self), name, value); /* without memory it stays */
     }
 }
 

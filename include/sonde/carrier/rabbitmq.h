@@ -58,7 +58,7 @@ static inline int sonde_rabbitmq_copy(struct sonde_rabbitmq_table *ret_table, co
     if (count > capacity)
         return SONDE_ETOOBIG;
     if (count)
-        memmove(entries, from->entries, (size_t)count * sizeof *entries);
+        memmove(entries, from->entries, SONDE_CAST(size_t, count) * sizeof *entries);
     ret_table->table.num_entries = count;
     ret_table->table.entries = entries;
     ret_table->capacity = capacity;
@@ -73,7 +73,7 @@ static inline bool sonde_rabbitmq_named(const amqp_table_entry_t *entry, struct 
 }
 
 static inline void sonde_rabbitmq_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
-    const amqp_table_t *table = &((struct sonde_rabbitmq_table *)self)->table;
+    const amqp_table_t *table = &SONDE_CAST(struct sonde_rabbitmq_table *, self)->table;
     int i;
     for (i = 0; i < table->num_entries; i++) {
         const amqp_table_entry_t *entry = &table->entries[i];
@@ -81,7 +81,7 @@ static inline void sonde_rabbitmq_each(void *self, struct sonde_string name, son
         if ((entry->value.kind != AMQP_FIELD_KIND_UTF8 && entry->value.kind != AMQP_FIELD_KIND_BYTES) ||
             !sonde_rabbitmq_named(entry, name))
             continue;
-        value.data = (const char *)entry->value.value.bytes.bytes;
+        value.data = SONDE_CAST(const char *, entry->value.value.bytes.bytes);
         value.size = entry->value.value.bytes.len;
         if (!visit(user, value))
             return;
@@ -89,7 +89,7 @@ static inline void sonde_rabbitmq_each(void *self, struct sonde_string name, son
 }
 
 static inline bool sonde_rabbitmq_first(void *user, struct sonde_string text) {
-    *(struct sonde_string *)user = text;
+    *SONDE_CAST(struct sonde_string *, user) = text;
     return false;
 }
 
@@ -103,7 +103,7 @@ static inline bool sonde_rabbitmq_get(void *self, struct sonde_string name, stru
 }
 
 static inline void sonde_rabbitmq_remove(void *self, struct sonde_string name) {
-    struct sonde_rabbitmq_table *table = (struct sonde_rabbitmq_table *)self;
+    struct sonde_rabbitmq_table *table = SONDE_CAST(struct sonde_rabbitmq_table *, self);
     int i, kept = 0;
     for (i = 0; table->capacity && i < table->table.num_entries; i++)
         if (!sonde_rabbitmq_named(&table->table.entries[i], name))
@@ -113,7 +113,7 @@ static inline void sonde_rabbitmq_remove(void *self, struct sonde_string name) {
 }
 
 static inline int sonde_rabbitmq_set(void *self, struct sonde_string name, struct sonde_string value) {
-    struct sonde_rabbitmq_table *table = (struct sonde_rabbitmq_table *)self;
+    struct sonde_rabbitmq_table *table = SONDE_CAST(struct sonde_rabbitmq_table *, self);
     amqp_table_entry_t *entry;
     int i = 0;
     if (name.size == 0 || name.size > 255 || (value.size && memchr(value.data, '\0', value.size)))
@@ -137,11 +137,11 @@ static inline int sonde_rabbitmq_set(void *self, struct sonde_string name, struc
 }
 
 static inline void sonde_rabbitmq_keys(void *self, sonde_carrier_visit visit, void *user) {
-    const amqp_table_t *table = &((struct sonde_rabbitmq_table *)self)->table;
+    const amqp_table_t *table = &SONDE_CAST(struct sonde_rabbitmq_table *, self)->table;
     int i;
     for (i = 0; i < table->num_entries; i++) {
         struct sonde_string name;
-        name.data = (const char *)table->entries[i].key.bytes;
+        name.data = SONDE_CAST(const char *, table->entries[i].key.bytes);
         name.size = table->entries[i].key.len;
         if (!visit(user, name))
             return;

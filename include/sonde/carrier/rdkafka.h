@@ -37,9 +37,9 @@ static inline bool sonde_rdkafka_get(void *self, struct sonde_string name, struc
     const void *value = NULL;
     size_t size = 0;
     if (!self || !sonde_rdkafka_name(name, text) ||
-        rd_kafka_header_get_last((const rd_kafka_headers_t *)self, text, &value, &size) || !value)
+        rd_kafka_header_get_last(SONDE_CAST(const rd_kafka_headers_t *, self), text, &value, &size) || !value)
         return false;
-    ret_value->data = (const char *)value;
+    ret_value->data = SONDE_CAST(const char *, value);
     ret_value->size = size;
     return true;
 }
@@ -53,7 +53,7 @@ static inline void sonde_rdkafka_each(void *self, struct sonde_string name, sond
 static inline void sonde_rdkafka_remove(void *self, struct sonde_string name) {
     char text[SONDE_RDKAFKA_NAME_SIZE];
     if (self && sonde_rdkafka_name(name, text))
-        (void)rd_kafka_header_remove((rd_kafka_headers_t *)self, text); /* absent is fine */
+        (void)rd_kafka_header_remove(SONDE_CAST(rd_kafka_headers_t *, self), text); /* absent is fine */
 }
 
 static inline int sonde_rdkafka_set(void *self, struct sonde_string name, struct sonde_string value) {
@@ -61,9 +61,10 @@ static inline int sonde_rdkafka_set(void *self, struct sonde_string name, struct
     if (!self || name.size == 0 || !sonde_rdkafka_name(name, text) || memchr(name.data, '\0', name.size) ||
         (value.size && memchr(value.data, '\0', value.size)))
         return SONDE_EINVALID;
-    if (rd_kafka_header_remove((rd_kafka_headers_t *)self, text) == RD_KAFKA_RESP_ERR__READ_ONLY)
+    if (rd_kafka_header_remove(SONDE_CAST(rd_kafka_headers_t *, self), text) == RD_KAFKA_RESP_ERR__READ_ONLY)
         return SONDE_EINVALID;
-    return rd_kafka_header_add((rd_kafka_headers_t *)self, text, (ssize_t)name.size, value.data, (ssize_t)value.size)
+    return rd_kafka_header_add(SONDE_CAST(rd_kafka_headers_t *, self), text, SONDE_CAST(ssize_t, name.size), value.data,
+                               SONDE_CAST(ssize_t, value.size))
                ? SONDE_EINVALID
                : 0;
 }
@@ -72,7 +73,8 @@ static inline void sonde_rdkafka_keys(void *self, sonde_carrier_visit visit, voi
     const char *text;
     const void *value;
     size_t size, i;
-    for (i = 0; self && !rd_kafka_header_get_all((const rd_kafka_headers_t *)self, i, &text, &value, &size); i++) {
+    for (i = 0; self && !rd_kafka_header_get_all(SONDE_CAST(const rd_kafka_headers_t *, self), i, &text, &value, &size);
+         i++) {
         struct sonde_string name;
         name.data = text;
         name.size = strlen(text);
