@@ -39,6 +39,8 @@
 #define SONDE_INSTRUMENTS_MAX 512u
 #define SONDE_SERIES_PER_INSTRUMENT_MAX 2000u
 #define SONDE_SERIES_MAX 8192u
+/* Callbacks of observable instruments; asked one after the other. */
+#define SONDE_OBSERVABLES_MAX 256u
 /* Views of a process; looked through when an instrument is made. */
 #define SONDE_VIEWS_MAX 64u
 /* Attributes of one series, and their encoded size. */

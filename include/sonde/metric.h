@@ -15,6 +15,10 @@ enum sonde_instrument_kind {
     SONDE_UP_DOWN_COUNTER,   /* may fall */
     SONDE_GAUGE,             /* last value */
     SONDE_HISTOGRAM,         /* base-2 exponential */
+    /* Observable: their values are not measured but asked for, by a callback (below). Otherwise as the first three. */
+    SONDE_OBSERVABLE_COUNTER,
+    SONDE_OBSERVABLE_UP_DOWN_COUNTER,
+    SONDE_OBSERVABLE_GAUGE,
 };
 
 enum sonde_number { SONDE_NUMBER_INT64 = 0, SONDE_NUMBER_DOUBLE = 1 };
@@ -71,6 +75,53 @@ SONDE_API_HOT void sonde_instrument_add(struct sonde_instrument instrument, int6
                                         const struct sonde_attribute *attributes, size_t attribute_count);
 SONDE_API_HOT void sonde_instrument_record(struct sonde_instrument instrument, double value,
                                            const struct sonde_attribute *attributes, size_t attribute_count);
+
+/* ---- observable instruments ----
+ * What is known at any time anyhow (a queue's length, the process's CPU seconds) need not be measured all the time: the
+ * agent asks when it needs values (a scrape, an OTLP interval), and callbacks report them. They run one after the other
+ * on a thread of the library's own, never on one of the service's: it has a stack of the usual size, all signals
+ * blocked, and is made when the agent first asks. The agent waits 250 ms: what takes longer counts the next time, and
+ * what was reported before stands until then. Nothing else waits for callbacks.
+ *   What a callback no longer reports is no longer exported. A callback may measure, log, make spans, register and
+ * unregister. It must not throw, nor end its thread, and should not wait for what may take long.
+ *   Ends: sonde_shutdown() asks a last time, for up to 250 ms or half of its time, whichever is less. exit() does not
+ * ask: it waits up to 250 ms for a callback that runs, and none begins after that.
+ *   Processes: a child of fork() has its parent's registrations, and once it uses the library a thread of its own for
+ * them; a callback must find its locks free there (pthread_atfork()).
+ * Source: OpenTelemetry specification, metrics/api.md#asynchronous-instrument-api. */
+
+/** Where a callback reports to; good during the call, on its thread. */
+struct sonde_observer;
+typedef void (*sonde_observe_fn)(struct sonde_observer *observer, void *user);
+
+/** A registration, by value. All zero = none. */
+struct sonde_observable { uint32_t index, generation; };
+
+/** Has a callback asked for values of one or several observable instruments; an instrument may have several callbacks.
+ *  user         kept until unregistered; may be NULL.
+ *  instruments  borrowed; no-ops among them (a view dropped it) are passed over.
+ *  ret_observable  always written; none on failure, and when all instruments are no-ops.
+ *  Returns 0, SONDE_EINVALID (no callback, no instruments, one that is not observable), SONDE_EFULL
+ *  (SONDE_OBSERVABLES_MAX), SONDE_EDISABLED, -ENOMEM. Takes a lock; any thread. */
+SONDE_API int sonde_observable_register(sonde_observe_fn callback, void *user,
+                                        const struct sonde_instrument *instruments, size_t instrument_count,
+                                        struct sonde_observable *ret_observable);
+
+/** Ends it: the callback is not called again, and series that nobody else reports are gone. Waits until a running call
+ *  has returned, however long that takes, unless it is that very call that unregisters: so hold no lock that the
+ *  callback takes. An unknown or ended registration is fine. */
+SONDE_API void sonde_observable_unregister(struct sonde_observable observable);
+
+/** Reports the value of a series, from within a callback: a counter's and an up-down counter's is the total so far, not
+ *  what was added. The last report of a set of attributes counts; of sets that are one series only because a view drops
+ *  keys or there are too many, totals are added up.
+ *  Dropped and counted (observations_dropped of sonde_stats): an instrument the callback is not registered for, a
+ *  negative or non-finite value where it is not allowed, a double for an instrument of int64. */
+SONDE_API void sonde_observer_set(struct sonde_observer *observer, struct sonde_instrument instrument, int64_t value,
+                                  const struct sonde_attribute *attributes, size_t attribute_count);
+SONDE_API void sonde_observer_set_double(struct sonde_observer *observer, struct sonde_instrument instrument,
+                                         double value, const struct sonde_attribute *attributes,
+                                         size_t attribute_count);
 
 SONDE_END
 

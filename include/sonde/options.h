@@ -91,6 +91,7 @@ struct sonde_stats {
     uint64_t measurements_dropped; /* wrong kind, negative, not finite, no cell */
     bool connected;
     uint64_t instrument_conflicts; /* instruments made again with another kind, number or unit; reported too */
+    uint64_t observations_dropped; /* of callbacks: another's instrument, wrong number, negative, not finite, no cell */
 };
 
 /** Reads the counters. Any thread, never blocks. ret_stats->size is set by the caller. */

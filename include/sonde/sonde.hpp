@@ -17,6 +17,7 @@
 #include <initializer_list>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace sonde {
 
@@ -313,6 +314,71 @@ class histogram : public instrument {
     void record(double value, attributes with = {}) const noexcept {
         sonde_instrument_record(get(), value, data(with), with.size());
     }
+};
+
+class observable_counter : public instrument {
+  public:
+    explicit observable_counter(const char *name, const char *unit = nullptr, const char *description = nullptr,
+                                sonde_number number = SONDE_NUMBER_INT64) noexcept
+        : instrument(SONDE_OBSERVABLE_COUNTER, number, name, unit, description) {
+    }
+};
+class observable_up_down_counter : public instrument {
+  public:
+    explicit observable_up_down_counter(const char *name, const char *unit = nullptr, const char *description = nullptr,
+                                        sonde_number number = SONDE_NUMBER_INT64) noexcept
+        : instrument(SONDE_OBSERVABLE_UP_DOWN_COUNTER, number, name, unit, description) {
+    }
+};
+class observable_gauge : public instrument {
+  public:
+    explicit observable_gauge(const char *name, const char *unit = nullptr, const char *description = nullptr,
+                              sonde_number number = SONDE_NUMBER_DOUBLE) noexcept
+        : instrument(SONDE_OBSERVABLE_GAUGE, number, name, unit, description) {
+    }
+};
+
+/** Where a callback reports values to. */
+class observer {
+  public:
+    explicit observer(sonde_observer *to) noexcept : to_(to) {
+    }
+    /** An instrument of doubles takes integers too; one of integers takes no doubles. */
+    template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>>
+    void set(const instrument &of, T value, attributes with = {}) const noexcept {
+        if constexpr (std::is_floating_point_v<T>)
+            sonde_observer_set_double(to_, of.get(), static_cast<double>(value), data(with), with.size());
+        else
+            sonde_observer_set(to_, of.get(), static_cast<int64_t>(value), data(with), with.size());
+    }
+
+  private:
+    sonde_observer *to_;
+};
+
+/** A callback as long as this lives: anything callable with a sonde::observer, called on the library's thread when the
+ *  agent asks. Its end waits for a running call. Neither copied nor moved, because the library keeps its address.
+ *
+ *     sonde::observable_gauge length("shop.queue.length", "{item}");
+ *     sonde::observable watch([&](sonde::observer to) { to.set(length, queue.size()); }, {length}); */
+template <typename Callback> class observable {
+  public:
+    observable(Callback callback, std::initializer_list<instrument> instruments) noexcept
+        : callback_(std::move(callback)) {
+        static_assert(sizeof(instrument) == sizeof(sonde_instrument), "a list of these is an array of those");
+        (void)sonde_observable_register(
+            [](sonde_observer *to, void *self) { static_cast<observable *>(self)->callback_(observer(to)); }, this,
+            reinterpret_cast<const sonde_instrument *>(instruments.begin()), instruments.size(), &registration_);
+    }
+    ~observable() {
+        sonde_observable_unregister(registration_);
+    }
+    observable(const observable &) = delete;
+    observable &operator=(const observable &) = delete;
+
+  private:
+    Callback callback_;
+    sonde_observable registration_{};
 };
 
 } // namespace sonde

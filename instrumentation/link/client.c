@@ -5,6 +5,7 @@
 #include "instrumentation/link/link.h"
 
 #include "instrumentation/link/doorbell.h"
+#include "instrumentation/link/puller.h"
 #include "instrumentation/link/session.h"
 #include "instrumentation/resource/resource.h"
 #include "instrumentation/ring/process.h"
@@ -232,11 +233,12 @@ void sonde__link_forget(void) {
     sonde__fd_close(&link_state.session.socket);
     sonde__fd_close(&link_state.wake);
     sonde__doorbell_forget();
+    sonde__puller_forget();
     memset(&link_state, 0, sizeof link_state);
     link_state.wake = link_state.session.socket = SONDE__FD_NONE;
 }
 
-void sonde__link_memory_made(void) {
+void sonde__link_wake(void) {
     if (atomic_load(&link_state.running))
         thread_wake();
 }

@@ -13,8 +13,8 @@
 void sonde__link_start(void);
 /** In a forked child: closes what was inherited. The registry's lock is held. */
 void sonde__link_forget(void);
-/** Memory was made that the agent does not have yet. Any thread. */
-void sonde__link_memory_made(void);
+/** There is something to send: memory that the agent does not have yet, the answer to a PULL. Any thread. */
+void sonde__link_wake(void);
 
 /** See sonde_flush(). */
 int sonde__link_flush(uint32_t timeout_ms);

@@ -2,12 +2,15 @@
 /* Messages between libsonde and sonded: a SOCK_SEQPACKET unix socket, one message a packet, host byte order.
  *
  *   service -> agent   HELLO (once, first), MEMORY (one fd; the first MEMORY is PROCESS and carries the doorbell
- *                      eventfd as a second fd), FLUSH, BYE
- *   agent -> service   WELCOME (one fd: the control page), ACCEPT or REFUSE per MEMORY, FLUSHED, EVICTED (then closes)
+ *                      eventfd as a second fd), FLUSH, PULLED, BYE
+ *   agent -> service   WELCOME (one fd: the control page), ACCEPT or REFUSE per MEMORY, FLUSHED, PULL, EVICTED (then
+ *                      closes)
  *
  * The service sends HELLO at once, and its memories when WELCOME came; memory made later is sent when it is made.
  * After a reconnect it hands all of its memory over again; the agent knows it by process and ring ids.
- * The agent answers FLUSH when it has appended to its queue all that the peer's rings held when FLUSH arrived. */
+ * The agent answers FLUSH when it has appended to its queue all that the peer's rings held when FLUSH arrived.
+ * The agent sends PULL to a peer that has callbacks (struct sonde__process), one at a time; PULLED with its number says
+ * that every callback has run since, and what it reported is in the shared cells. It may come late, or never. */
 #ifndef SONDE_LINK_PROTOCOL_H
 #define SONDE_LINK_PROTOCOL_H
 
@@ -27,6 +30,8 @@ enum sonde__message_type {
     SONDE__FLUSHED,
     SONDE__EVICTED,
     SONDE__BYE,
+    SONDE__PULL,
+    SONDE__PULLED,
 };
 
 struct sonde__message {
@@ -69,6 +74,11 @@ enum sonde__refusal {
 struct sonde__flush {
     struct sonde__message message;
     uint64_t number; /* echoed in FLUSHED */
+};
+
+struct sonde__pull {
+    struct sonde__message message;
+    uint64_t number; /* the agent's; echoed in PULLED */
 };
 
 #endif

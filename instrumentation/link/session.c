@@ -2,6 +2,7 @@
 #include "instrumentation/link/session.h"
 
 #include "instrumentation/link/doorbell.h"
+#include "instrumentation/link/puller.h"
 #include "instrumentation/ring/process.h"
 #include <errno.h>
 #include <poll.h>
@@ -139,9 +140,7 @@ static bool memory_next(const struct sonde__session *session, enum sonde__memory
     return found;
 }
 
-int sonde__session_send(struct sonde__session *session, uint64_t flush_wanted) {
-    if (session->state < SONDE__WELCOMED)
-        return 0;
+static int memories_send(struct sonde__session *session) {
     enum sonde__memory_kind kind;
     uint32_t index;
     struct sonde__fd file;
@@ -154,8 +153,26 @@ int sonde__session_send(struct sonde__session *session, uint64_t flush_wanted) {
         else
             session->threads_sent++;
     }
-    if (flush_wanted == session->flush_sent)
+    return 0;
+}
+
+static int pulled_send(struct sonde__session *session) {
+    if (!session->pull_open || !sonde__puller_is_done(session->pull_round))
         return 0;
+    struct sonde__pull pulled = {.message = message_of(SONDE__PULLED, sizeof pulled), .number = session->pull_number};
+    struct iovec part = {&pulled, sizeof pulled};
+    session->pull_open = false;
+    return packet_send(session, &part, 1, NULL, 0);
+}
+
+int sonde__session_send(struct sonde__session *session, uint64_t flush_wanted) {
+    if (session->state < SONDE__WELCOMED)
+        return 0;
+    int error = memories_send(session);
+    if (!error)
+        error = pulled_send(session);
+    if (error || flush_wanted == session->flush_sent)
+        return error;
     struct sonde__flush flush = {.message = message_of(SONDE__FLUSH, sizeof flush), .number = flush_wanted};
     struct iovec part = {&flush, sizeof flush};
     session->flush_sent = flush_wanted;
@@ -212,6 +229,16 @@ static int packet_handle(struct sonde__session *session, const void *packet, siz
         if (flushed.number > session->flush_sent)
             return SONDE_EMALFORMED;
         session->flushed = flushed.number;
+        return 0;
+    }
+    case SONDE__PULL: {
+        struct sonde__pull pull;
+        if (size < sizeof pull)
+            return SONDE_EMALFORMED;
+        memcpy(&pull, packet, sizeof pull);
+        session->pull_number = pull.number;
+        session->pull_round = sonde__puller_ask();
+        session->pull_open = true;
         return 0;
     }
     default:

@@ -20,6 +20,9 @@ struct sonde__session {
     uint32_t threads_sent; /* THREADS memories handed over */
     uint32_t answered;     /* memories that the agent accepted or refused */
     uint64_t flush_sent, flushed;
+    bool pull_open; /* a PULL is to be answered, once the puller has had its round */
+    uint32_t pull_round;
+    uint64_t pull_number;
 };
 
 /** Connects to the first place that answers and is allowed, and says HELLO.
@@ -27,7 +30,8 @@ struct sonde__session {
  *  Returns 0, -errno, SONDE_ENOAGENT (nobody there), SONDE_EREFUSED (a peer we do not trust). Does not block. */
 int sonde__session_open(struct sonde__session *session, const struct sonde__places *places, const uint8_t *resource,
                         uint32_t resource_size);
-/** Hands over what the agent does not have yet, then asks for a flush if `flush_wanted` is new.
+/** Hands over what the agent does not have yet, answers a PULL whose round is over, then asks for a flush if
+ *  `flush_wanted` is new.
  *  Returns 0 or an error that ends the session. */
 int sonde__session_send(struct sonde__session *session, uint64_t flush_wanted);
 /** Reads and handles all messages that are there. Returns 0 or an error that ends the session. */

@@ -20,8 +20,8 @@ static size_t keep(const struct sonde_view_options *view, const struct sonde_att
 
 /* The series of a set, counting what was left out; sets that are too large go to the overflow series, so that sums stay
  * true. */
-static struct sonde_series series_of(uint32_t instrument, enum sonde__cell_kind kind,
-                                     const struct sonde_attribute *attributes, size_t count) {
+struct sonde_series sonde__attributes_series(uint32_t instrument, enum sonde__cell_kind kind,
+                                             const struct sonde_attribute *attributes, size_t count) {
     struct sonde_series known = sonde__sets_find(instrument, attributes, count);
     if (known.index)
         return known;
@@ -59,7 +59,7 @@ struct sonde_series sonde_series_bind(struct sonde_instrument instrument, const 
         return series;
     enum sonde__cell_kind kind = sonde__instrument_cell_kind(instrument.index);
     if (kind)
-        series = series_of(instrument.index, kind, attributes, attribute_count);
+        series = sonde__attributes_series(instrument.index, kind, attributes, attribute_count);
     sonde__thread_leave(thread);
     return series;
 }
@@ -74,7 +74,7 @@ static __attribute__((noinline)) void add_slow(struct sonde_instrument instrumen
     struct sonde_series series = {0};
     if (kind >= SONDE__CELL_COUNTER_INT64 && kind <= SONDE__CELL_UP_DOWN_DOUBLE &&
         (value >= 0 || kind >= SONDE__CELL_UP_DOWN_INT64))
-        series = series_of(instrument.index, kind, attributes, count);
+        series = sonde__attributes_series(instrument.index, kind, attributes, count);
     if (!series.index)
         sonde__measurement_dropped();
     else if (kind == SONDE__CELL_COUNTER_INT64 || kind == SONDE__CELL_UP_DOWN_INT64)
@@ -142,7 +142,7 @@ void sonde_instrument_record(struct sonde_instrument instrument, double value, c
     enum sonde__cell_kind kind = sonde__instrument_cell_kind(instrument.index);
     struct sonde_series series = {0};
     if (record_is_valid(kind, value))
-        series = series_of(instrument.index, kind, attributes, attribute_count);
+        series = sonde__attributes_series(instrument.index, kind, attributes, attribute_count);
     if (series.index)
         record_by_kind(thread, kind, series, value);
     else

@@ -43,7 +43,7 @@ bool sonde__instrument_bounds_are_valid(const double *bounds, size_t count) {
 
 bool sonde__instrument_options_are_valid(const struct sonde_instrument_options *options) {
     return options && options->size >= sizeof *options && options->kind >= SONDE_COUNTER &&
-           options->kind <= SONDE_HISTOGRAM &&
+           options->kind <= SONDE_OBSERVABLE_GAUGE &&
            (options->number == SONDE_NUMBER_INT64 || options->number == SONDE_NUMBER_DOUBLE) &&
            options->scope < SONDE_SCOPES_MAX && sonde__instrument_name_is_valid(options->name) &&
            sonde__instrument_unit_is_valid(options->unit) &&
@@ -112,6 +112,10 @@ void sonde__instrument_deinit(struct sonde__instrument *instrument) {
     *instrument = (struct sonde__instrument){0};
 }
 
+enum sonde_instrument_kind sonde__instrument_base_kind(enum sonde_instrument_kind kind) {
+    return kind > SONDE_HISTOGRAM ? kind - SONDE_OBSERVABLE_COUNTER + SONDE_COUNTER : kind;
+}
+
 int sonde__instrument_same_name(const struct sonde__instrument *a, const struct sonde__instrument *b) {
     return a->scope == b->scope && strcasecmp(a->name, b->name) == 0;
 }
@@ -124,13 +128,14 @@ size_t sonde__instrument_encode(const struct sonde__instrument *instrument, uint
     size_t name = strlen(instrument->name), unit = strlen(instrument->unit),
            description = strlen(instrument->description);
     struct sonde__instrument_descriptor head = {
-        .kind = (uint8_t)instrument->kind,
+        .kind = (uint8_t)sonde__instrument_base_kind(instrument->kind),
         .number = (uint8_t)instrument->number,
         .scope = (uint16_t)instrument->scope,
         .name_size = (uint16_t)name,
         .unit_size = (uint16_t)unit,
         .description_size = (uint16_t)description,
         .bound_count = (uint16_t)instrument->bound_count,
+        .flags = instrument->kind > SONDE_HISTOGRAM ? SONDE__INSTRUMENT_OBSERVED : 0,
     };
     memcpy(body, &head, sizeof head);
     body += sizeof head;

@@ -22,10 +22,11 @@ struct sonde__instrument {
     enum sonde_instrument_kind kind;
     enum sonde_number number;
     const struct sonde_view_options *view; /* static; NULL = none */
-    uint32_t series_max;                   /* without the overflow series */
-    uint32_t series_count;                 /* without the overflow series */
-    uint16_t overflow_series;              /* 0 = none yet */
-    uint16_t full_series;                  /* the overflow series, once no other can be added; read without the lock */
+    uint64_t created_unix_ns;
+    uint32_t series_max;      /* without the overflow series */
+    uint32_t series_count;    /* without the overflow series */
+    uint16_t overflow_series; /* 0 = none yet */
+    uint16_t full_series;     /* the overflow series, once no other can be added; read without the lock */
 };
 
 /** Are they? NULL is not. */
@@ -43,6 +44,9 @@ bool sonde__instrument_name_is_valid(const char *name);
 bool sonde__instrument_unit_is_valid(const char *unit);
 bool sonde__instrument_description_is_valid(const char *description);
 bool sonde__instrument_bounds_are_valid(const double *bounds, size_t count);
+
+/** What an observable instrument is besides that; others: themselves. */
+enum sonde_instrument_kind sonde__instrument_base_kind(enum sonde_instrument_kind kind);
 
 /** Same scope and name, case ignored (metrics/api.md#instrument-name-syntax). */
 int sonde__instrument_same_name(const struct sonde__instrument *a, const struct sonde__instrument *b);

@@ -19,8 +19,14 @@ void sonde__add_int64_inside(struct sonde__thread *thread, struct sonde_series s
 void sonde__add_double_inside(struct sonde__thread *thread, struct sonde_series series, double value,
                               enum sonde__cell_kind kind);
 
-/** Sets a gauge's cell. */
+/** Sets a gauge's cell, or an observed series'. */
 void sonde__shared_set(uint32_t series, uint64_t bits);
+/** An observed series that is no longer reported: it is not there until it is set again. */
+void sonde__shared_unset(uint32_t series);
+
+/** The series of an instrument and a set of attributes, made at need; a no-op when there is no room at all. */
+struct sonde_series sonde__attributes_series(uint32_t instrument, enum sonde__cell_kind kind,
+                                             const struct sonde_attribute *attributes, size_t count);
 
 /** Records into the process-wide histogram of a series; value finite, >= 0. */
 void sonde__record_shared(struct sonde__thread *thread, uint32_t series, double value);

@@ -141,6 +141,12 @@ void sonde__shared_set(uint32_t series, uint64_t bits) {
         atomic_store_explicit(&cell->set, 1, memory_order_release);
 }
 
+void sonde__shared_unset(uint32_t series) {
+    struct sonde__shared_cell *cell = shared_cell(series);
+    if (cell)
+        atomic_store_explicit(&cell->set, 0, memory_order_release);
+}
+
 void sonde_gauge_set(struct sonde_series series, int64_t value) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread))

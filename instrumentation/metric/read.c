@@ -64,6 +64,11 @@ static uint64_t series_start(const struct sonde__metric_reader *reader, const st
     return d.start_unix_ns;
 }
 
+/* Is a series there only while its shared cell is marked as set? */
+static bool is_set_only(const struct sonde__instrument_descriptor *d) {
+    return d->kind == SONDE_GAUGE || (d->flags & SONDE__INSTRUMENT_OBSERVED);
+}
+
 static int values_clear(struct sonde__metric_reader *reader) {
     for (uint32_t i = 1; i <= reader->series_max; i++) {
         struct reader_series *series = &reader->series[i];
@@ -74,7 +79,7 @@ static int values_clear(struct sonde__metric_reader *reader) {
         struct sonde__instrument_descriptor d = instrument_of(reader, series->instrument, &head, &body);
         series->value = 0;
         /* What a child got from its parent by fork() is of the child once it uses it. */
-        series->present = d.kind != SONDE_GAUGE && series_start(reader, series) >= reader->start_unix_ns;
+        series->present = !is_set_only(&d) && series_start(reader, series) >= reader->start_unix_ns;
         if (d.kind != SONDE_HISTOGRAM)
             continue;
         if (!series->histogram)
@@ -175,7 +180,7 @@ static bool cell_add(struct sonde__metric_reader *reader, const struct place *pl
     if (!cell || !series->at)
         return true;
     struct sonde__instrument_descriptor d = instrument_of(reader, series->instrument, &head, &body);
-    series->present |= d.kind != SONDE_GAUGE;
+    series->present |= !is_set_only(&d);
     if (d.kind == SONDE_HISTOGRAM)
         return histogram_add(place, number, cell, d.bound_count, series->histogram);
     if (d.number == SONDE_NUMBER_DOUBLE)

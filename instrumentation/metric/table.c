@@ -32,6 +32,7 @@ static _Atomic uint8_t described[SONDE_SERIES_MAX]; /* 1 once the agent can know
 static struct sonde__lock table_lock;
 static struct sonde__instrument instruments[SONDE_INSTRUMENTS_MAX + 1]; /* 0 is the no-op */
 static uint32_t instrument_total;
+static uint64_t observed_unix_ns;                    /* end of the last round of callbacks */
 static struct series series_table[SONDE_SERIES_MAX]; /* 0 is the no-op */
 static uint32_t series_total, slotted_total;         /* entries that are whole; of these, those whose slot is made */
 static _Atomic uint32_t
@@ -90,6 +91,10 @@ static enum sonde__cell_kind cell_kind_of(const struct sonde__instrument *instru
         return is_double ? SONDE__CELL_GAUGE_DOUBLE : SONDE__CELL_GAUGE_INT64;
     case SONDE_HISTOGRAM:
         return instrument->bound_count ? SONDE__CELL_BOUNDS : SONDE__CELL_EXPONENTIAL;
+    case SONDE_OBSERVABLE_COUNTER:
+    case SONDE_OBSERVABLE_UP_DOWN_COUNTER:
+    case SONDE_OBSERVABLE_GAUGE:
+        return is_double ? SONDE__CELL_OBSERVED_DOUBLE : SONDE__CELL_OBSERVED_INT64;
     }
     return SONDE__CELL_NONE;
 }
@@ -106,14 +111,21 @@ static int is_described(uint32_t number) {
     return atomic_load_explicit(&described[number], memory_order_acquire);
 }
 
+/* Of a series that is new. What callbacks report began before they did. */
+static uint64_t start_of(const struct sonde__instrument *instrument) {
+    uint64_t ticks;
+    if (instrument->kind <= SONDE_HISTOGRAM)
+        return sonde__clock_now(&ticks);
+    return instrument->created_unix_ns > observed_unix_ns ? instrument->created_unix_ns : observed_unix_ns;
+}
+
 /* Under the lock. Makes a series known to the agent. Returns whether it is. */
 static int describe(uint32_t number) {
     if (is_described(number))
         return 1;
     const struct series *series = &series_table[number];
-    uint64_t ticks;
     struct sonde__series_descriptor body = {.instrument = (uint16_t)series->instrument,
-                                            .start_unix_ns = sonde__clock_now(&ticks)};
+                                            .start_unix_ns = start_of(&instruments[series->instrument])};
     if (sonde__descriptor_append(SONDE__DESCRIPTOR_SERIES, number, &body, sizeof body, series->attributes,
                                  series->size))
         return 0;
@@ -211,6 +223,16 @@ const struct sonde_view_options *sonde__instrument_view(uint32_t instrument) {
     return sonde__instrument_cell_kind(instrument) ? instruments[instrument].view : NULL;
 }
 
+enum sonde_instrument_kind sonde__instrument_kind(uint32_t instrument) {
+    return instruments[instrument].kind;
+}
+
+void sonde__series_observed(uint64_t unix_ns) {
+    lock();
+    observed_unix_ns = unix_ns;
+    unlock();
+}
+
 enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument) {
     /* Acquire: the entry is whole before the total counts it. */
     if (!instrument || instrument > __atomic_load_n(&instrument_total, __ATOMIC_ACQUIRE))
@@ -245,6 +267,8 @@ static int instrument_add(struct sonde__instrument *made, uint32_t *ret_number) 
     int err = describe_instrument(number, made);
     if (err)
         return err;
+    uint64_t ticks;
+    made->created_unix_ns = sonde__clock_now(&ticks);
     instruments[number] = *made;
     *made = (struct sonde__instrument){0}; /* its strings are the table's now */
     __atomic_store_n(&instrument_total, number, __ATOMIC_RELEASE);

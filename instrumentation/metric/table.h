@@ -20,6 +20,8 @@ enum sonde__cell_kind {
     SONDE__CELL_GAUGE_DOUBLE,
     SONDE__CELL_EXPONENTIAL,
     SONDE__CELL_BOUNDS,
+    SONDE__CELL_OBSERVED_INT64, /* set by callbacks only */
+    SONDE__CELL_OBSERVED_DOUBLE,
 };
 
 /* A bound handle carries its kind, so that a measurement checks it without a look at any table:
@@ -42,6 +44,13 @@ const struct sonde_view_options *sonde__instrument_view(uint32_t instrument);
 
 /** Kind of an instrument's cells; SONDE__CELL_NONE for a no-op or unknown one. */
 enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument);
+
+/** Kind of an instrument that has cells. */
+enum sonde_instrument_kind sonde__instrument_kind(uint32_t instrument);
+
+/** A round of callbacks ended then: an observed series that appears later began there, or with its instrument
+ *  (metrics/sdk.md#start-timestamps). */
+void sonde__series_observed(uint64_t unix_ns);
 
 /** Advised boundaries of a series (static for the process); ret_count 0 = exponential. */
 const double *sonde__series_bounds(uint32_t series, uint32_t *ret_count);

@@ -93,7 +93,7 @@ static bool options_are_valid(const struct sonde_view_options *o) {
         return false;
     bool selects = o->instrument_name || o->instrument_kind || o->instrument_unit || o->has_scope;
     bool is_one = o->instrument_name && !has_wildcard(o->instrument_name);
-    return selects && o->instrument_kind <= SONDE_HISTOGRAM &&
+    return selects && o->instrument_kind <= SONDE_OBSERVABLE_GAUGE &&
            (!o->instrument_name ||
             strnlen(o->instrument_name, SONDE__INSTRUMENT_NAME_MAX + 1) <= SONDE__INSTRUMENT_NAME_MAX) &&
            (!o->instrument_unit || sonde__instrument_unit_is_valid(o->instrument_unit)) &&

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Start, flush and end of the library, as the service sees them. */
 #include "instrumentation/link/link.h"
+#include "instrumentation/link/puller.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/ring/process.h"
 #include <sonde/err.h>
@@ -25,13 +26,22 @@ static uint64_t now_ms(void) {
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
+static uint32_t left_ms(uint64_t deadline) {
+    const uint64_t now = now_ms();
+    return now < deadline ? (uint32_t)(deadline - now) : 0;
+}
+
+/* As long as the agent waits for callbacks. */
+#define PULL_MS 250u
+
 int sonde_shutdown(uint32_t timeout_ms) {
-    const uint64_t begun = now_ms();
-    int result = sonde_flush(timeout_ms);
+    const uint64_t deadline = now_ms() + timeout_ms;
+    if (sonde__process_get()) /* of their own in a forked child */
+        sonde__puller_finish(timeout_ms / 2u < PULL_MS ? timeout_ms / 2u : PULL_MS);
+    int result = sonde_flush(left_ms(deadline));
     if (result == SONDE_EDISABLED)
         return result;
     sonde__process_stop();
-    uint64_t spent = now_ms() - begun;
-    sonde__link_stop(spent < timeout_ms ? timeout_ms - (uint32_t)spent : 0);
+    sonde__link_stop(left_ms(deadline));
     return result;
 }

@@ -27,8 +27,10 @@ struct sonde__instrument_descriptor {
     uint16_t scope;
     uint16_t name_size, unit_size, description_size;
     uint16_t bound_count; /* 0 = base-2 exponential, if it is a histogram */
-    uint32_t reserved;
+    uint32_t flags;       /* SONDE__INSTRUMENT_* */
 };
+/* Its values are whole and lie in shared cells: a series is there while `set` says so, as with gauges. */
+#define SONDE__INSTRUMENT_OBSERVED 1u
 
 /* Body of a SERIES descriptor. extra: attributes, encoded KeyValue messages as field 1, sorted by key. */
 struct sonde__series_descriptor {
@@ -40,7 +42,7 @@ struct sonde__series_descriptor {
 
 struct sonde__shared_cell {
     _Atomic uint64_t value;
-    _Atomic uint32_t set; /* 1 once a gauge has a value */
+    _Atomic uint32_t set; /* 1 once a gauge has a value; while a series is observed */
     uint32_t reserved;
 };
 _Static_assert(sizeof(struct sonde__shared_cell) * SONDE_SERIES_MAX == SONDE__SHARED_CELLS_SIZE, "shared cells");

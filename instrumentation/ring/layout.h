@@ -106,6 +106,7 @@ struct sonde__process {
     _Alignas(64) struct sonde__drops drops; /* of threads without a region */
     _Atomic uint64_t attributes_dropped, contexts_dropped, measurements_dropped, doorbells;
     _Alignas(64) struct sonde__drops taken; /* by the agent, as in struct sonde__region */
+    _Atomic uint32_t callbacks; /* registered: without any, no use to ask (PULL) */
 };
 _Static_assert(sizeof(struct sonde__process) <= SONDE__PAGE, "one page");
 

@@ -19,6 +19,7 @@ struct sonde__process *_Atomic sonde__process_page;
 uint8_t *_Atomic sonde__thread_memories[SONDE__THREAD_MEMORIES_MAX];
 
 static uint32_t *guard; /* reads 0 in a forked child */
+static _Atomic uint32_t callbacks;
 
 bool sonde__process_is_current(void) {
     return guard && __atomic_load_n(guard, __ATOMIC_ACQUIRE);
@@ -26,6 +27,19 @@ bool sonde__process_is_current(void) {
 
 uint32_t sonde__process_generation(void) {
     return __atomic_load_n(&sonde__registry.generation, __ATOMIC_RELAXED);
+}
+
+uint32_t sonde__process_callbacks(void) {
+    return atomic_load_explicit(&callbacks, memory_order_relaxed);
+}
+
+void sonde__process_callbacks_set(uint32_t count) {
+    sonde__lock_take(&sonde__registry.lock); /* no memory is made meanwhile */
+    atomic_store_explicit(&callbacks, count, memory_order_relaxed);
+    struct sonde__process *page = atomic_load_explicit(&sonde__process_page, memory_order_acquire);
+    if (page && sonde__process_is_current())
+        atomic_store_explicit(&page->callbacks, count, memory_order_relaxed);
+    sonde__lock_release(&sonde__registry.lock);
 }
 
 /* A fresh identity and the PROCESS memory; without it the process counts and nothing more. */
@@ -42,6 +56,7 @@ static void memory_make(const uint8_t *previous) {
         struct timespec now = {0};
         (void)clock_gettime(CLOCK_REALTIME, &now);
         page->start_unix_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+        atomic_store_explicit(&page->callbacks, sonde__process_callbacks(), memory_order_relaxed);
         sonde__descriptors_carry(previous);
     } else {
         sonde__report("no shared memory (%s): nothing is recorded, drops are counted", sonde_strerror(error));

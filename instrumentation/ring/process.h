@@ -47,6 +47,11 @@ bool sonde__process_begin(void);
  *  Link thread only. False when that was done too often (address space) or the library is off. */
 bool sonde__process_renew(void);
 
+/** How many callbacks of observable instruments there are: told to the agent, in this memory and in what replaces it.
+ */
+void sonde__process_callbacks_set(uint32_t count);
+uint32_t sonde__process_callbacks(void);
+
 /** Turns the library off for good; the end is marked as clean. Any thread. */
 void sonde__process_stop(void);
 

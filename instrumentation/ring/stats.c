@@ -9,10 +9,14 @@
 /* Threads without any shared memory, and memories that were retired. */
 static struct sonde__drops elsewhere;
 static _Atomic uint64_t kept_attributes, kept_contexts, kept_measurements, kept_doorbells;
-static _Atomic uint64_t conflicts;
+static _Atomic uint64_t conflicts, observations_dropped;
 
 void sonde__conflict_count(void) {
     atomic_fetch_add_explicit(&conflicts, 1, memory_order_relaxed);
+}
+
+void sonde__observation_dropped(void) {
+    atomic_fetch_add_explicit(&observations_dropped, 1, memory_order_relaxed);
 }
 
 void sonde__drop(struct sonde__thread *thread, enum sonde_signal signal, enum sonde_drop_reason reason) {
@@ -77,6 +81,7 @@ void sonde__stats_reset(void) {
     atomic_store(&kept_measurements, 0);
     atomic_store(&kept_doorbells, 0);
     atomic_store(&conflicts, 0);
+    atomic_store(&observations_dropped, 0);
     atomic_store(&sonde__registry.threads_attached, 0);
 }
 
@@ -94,6 +99,7 @@ void sonde_stats_get(struct sonde_stats *ret_stats) {
             atomic_load(&kept_measurements) + (page ? atomic_load(&page->measurements_dropped) : 0);
         stats.doorbells = atomic_load(&kept_doorbells) + (page ? atomic_load(&page->doorbells) : 0);
         stats.instrument_conflicts = atomic_load(&conflicts);
+        stats.observations_dropped = atomic_load(&observations_dropped);
         stats.threads_attached = atomic_load(&sonde__registry.threads_attached);
         stats.connects = sonde__link_connects(&stats.connected);
     }

@@ -73,7 +73,7 @@ static bool region_map(uint32_t number) {
         r->threads[index] = memory;
         r->thread_memories++;
         atomic_store_explicit(&sonde__thread_memories[index], memory.base, memory_order_release);
-        sonde__link_memory_made();
+        sonde__link_wake();
     }
     return sonde__memory_map_ring(&r->threads[index], number % SONDE__REGIONS_PER_MEMORY) != NULL;
 }

@@ -151,6 +151,7 @@ void sonde__drop_refused(enum sonde_signal signal);
 
 /** Counts an instrument made again as another (sonde_stats). */
 void sonde__conflict_count(void);
+void sonde__observation_dropped(void);
 
 /** The process page, NULL when shared memory was refused or the library is off. Starts the library at first use. */
 struct sonde__process *sonde__process_get(void);

@@ -26,6 +26,8 @@ struct fake_agent {
     struct sonde__control *control;
     _Atomic uint32_t evict_next, refuse_process, mute, odd_size; /* what to do wrong */
     _Atomic uint32_t connections, hellos, processes, threads, flushes, byes, closes;
+    _Atomic uint64_t pulled;        /* number of the last PULLED */
+    _Atomic int client;             /* its socket, -1 = none */
     int doorbell;                   /* the last one handed over, or -1 */
     struct sonde__process *process; /* the last PROCESS memory, read-only */
     struct sonde__hello hello;
@@ -109,6 +111,7 @@ static bool fake_agent_packet(struct fake_agent *agent, int fd) {
         struct sonde__message head;
         struct sonde__memory_message memory;
         struct sonde__flush flush;
+        struct sonde__pull pull;
         uint8_t bytes[SONDE__MESSAGE_SIZE_MAX];
     } packet;
     union {
@@ -139,6 +142,9 @@ static bool fake_agent_packet(struct fake_agent *agent, int fd) {
     case SONDE__FLUSH:
         fake_agent_flush(agent, fd, &packet.flush);
         break;
+    case SONDE__PULLED:
+        atomic_store(&agent->pulled, packet.pull.number);
+        break;
     case SONDE__BYE:
         atomic_fetch_add(&agent->byes, 1);
         break;
@@ -146,6 +152,12 @@ static bool fake_agent_packet(struct fake_agent *agent, int fd) {
         CHECK(packet.head.type == SONDE__BYE && "services send nothing else");
     }
     return true;
+}
+
+/* Asks for the values of observable instruments. */
+static inline void fake_agent_pull(struct fake_agent *agent, uint64_t number) {
+    struct sonde__pull pull = {.message = {SONDE__PULL, SONDE__PROTOCOL_VERSION, sizeof pull}, .number = number};
+    fake_agent_reply(atomic_load(&agent->client), &pull, sizeof pull, -1);
 }
 
 static void *fake_agent_main(void *arg) {
@@ -157,6 +169,7 @@ static void *fake_agent_main(void *arg) {
         if (fds[0].revents)
             break;
         if (fds[2].revents && !fake_agent_packet(agent, client)) {
+            atomic_store(&agent->client, -1);
             close(client);
             client = -1;
             atomic_fetch_add(&agent->closes, 1);
@@ -169,6 +182,7 @@ static void *fake_agent_main(void *arg) {
                 atomic_fetch_add(&agent->closes, 1);
             }
             client = accepted;
+            atomic_store(&agent->client, client);
             atomic_fetch_add(&agent->connections, 1);
         }
     }
