@@ -162,7 +162,7 @@ static const struct protocol *const protocols[] = {
 };
 
 static void run(const struct protocol *protocol, int port) {
-    protocol->open(port, protocol->name); /* its name is the queue's, too */
+    protocol->open(port, protocol->name, true); /* its name is the queue's, too */
     run_rounds(protocol, common);
     run_formats(protocol);
     run_rounds(protocol, protocol->rounds);

@@ -6,6 +6,7 @@
 #include <sonde/sonde.h>
 #include <string.h>
 
+#define BODY        "hello"
 #define PATIENCE_MS 30000 /* the machine may be busy */
 
 /** One message: what goes into its carrier, and what must be in the carrier that comes. */
@@ -15,13 +16,13 @@ struct round {
     void (*check)(struct sonde_carrier carrier);
 };
 
-/** open    connects; what is sent to the queue from then on is received. Once per process.
+/** open    connects; when `consume`, what is sent to the queue from then on is received. Once per process.
  *  send    one message, filled by round.
  *  receive waits for one, and lets round check it.
  *  rounds  those that only this one can have (they know what carrier.self is); ends with a name of NULL. */
 struct protocol {
     const char *name;
-    void (*open)(int port, const char *queue);
+    void (*open)(int port, const char *queue, bool consume);
     void (*send)(const struct round *round);
     void (*receive)(const struct round *round);
     void (*close)(void);

@@ -23,9 +23,11 @@ static rd_kafka_t *client(rd_kafka_type_t type, int port) {
     return made;
 }
 
-static void open_kafka(int port, const char *queue) {
+static void open_kafka(int port, const char *queue, bool consume) {
     topic = queue;
     producer = client(RD_KAFKA_PRODUCER, port);
+    if (!consume)
+        return;
     consumer = client(RD_KAFKA_CONSUMER, port);
     (void)rd_kafka_poll_set_consumer(consumer);
     rd_kafka_topic_partition_list_t *partitions = rd_kafka_topic_partition_list_new(1);
@@ -35,11 +37,12 @@ static void open_kafka(int port, const char *queue) {
 }
 
 static void send_kafka(const struct round *round) {
-    static char body[] = "body";
+    static char body[] = BODY;
     rd_kafka_headers_t *headers = rd_kafka_headers_new(8);
     round->fill(sonde_rdkafka_carrier(headers));
-    require(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE(body, 4),
-                              RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END) == RD_KAFKA_RESP_ERR_NO_ERROR,
+    require(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
+                              RD_KAFKA_V_VALUE(body, sizeof body - 1), RD_KAFKA_V_HEADERS(headers),
+                              RD_KAFKA_V_END) == RD_KAFKA_RESP_ERR_NO_ERROR,
             "produce"); /* the headers are taken */
     require(rd_kafka_flush(producer, PATIENCE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR, "flush");
 }
@@ -61,6 +64,8 @@ static void receive_kafka(const struct round *round) {
 
 static void close_kafka(void) {
     rd_kafka_destroy(producer);
+    if (!consumer)
+        return;
     (void)rd_kafka_consumer_close(consumer);
     rd_kafka_destroy(consumer);
 }

@@ -5,11 +5,17 @@
 static struct mosquitto *client;
 static const char *topic;
 static const struct round *awaited;
-static bool subscribed, received;
+static bool subscribed, received, published;
 
 static void on_subscribe(struct mosquitto *self, void *user, int id, int count, const int *qos) {
     (void)self, (void)user, (void)id, (void)count, (void)qos;
     subscribed = true;
+}
+
+static void on_publish(struct mosquitto *self, void *user, int id, int reason, const mosquitto_property *properties) {
+    (void)self, (void)user, (void)id, (void)properties;
+    require(reason < 0x80, "acknowledged");
+    published = true;
 }
 
 static void on_message(struct mosquitto *self, void *user, const struct mosquitto_message *message,
@@ -29,7 +35,7 @@ static void loop_until(const bool *done, const char *what) {
     require(*done, what);
 }
 
-static void open_mqtt(int port, const char *queue) {
+static void open_mqtt(int port, const char *queue, bool consume) {
     topic = queue;
     (void)mosquitto_lib_init();
     client = mosquitto_new(NULL, true, NULL);
@@ -37,7 +43,10 @@ static void open_mqtt(int port, const char *queue) {
     require(mosquitto_int_option(client, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5) == 0, "version 5");
     mosquitto_subscribe_callback_set(client, on_subscribe);
     mosquitto_message_v5_callback_set(client, on_message);
+    mosquitto_publish_v5_callback_set(client, on_publish);
     require(mosquitto_connect_bind_v5(client, "127.0.0.1", port, 60, NULL, NULL) == 0, "connect");
+    if (!consume)
+        return;
     require(mosquitto_subscribe_v5(client, NULL, topic, 1, 0, NULL) == 0, "subscribe");
     loop_until(&subscribed, "subscribe");
 }
@@ -48,13 +57,16 @@ static void send_mqtt(const struct round *round) {
     require(mosquitto_property_add_string(&properties, MQTT_PROP_CONTENT_TYPE, "text/plain") == 0, "property");
     sonde_mosquitto_init(&list, &properties);
     round->fill(sonde_mosquitto_carrier(&list));
-    require(mosquitto_publish_v5(client, NULL, topic, 4, "body", 1, false, properties) == 0, "publish");
+    published = false;
+    awaited = round; /* it may come back before it is acknowledged */
+    received = false;
+    require(mosquitto_publish_v5(client, NULL, topic, (int)strlen(BODY), BODY, 1, false, properties) == 0, "publish");
     mosquitto_property_free_all(&properties);
+    loop_until(&published, "publish"); /* the broker has it: a sender may now end */
 }
 
 static void receive_mqtt(const struct round *round) {
     awaited = round;
-    received = false;
     loop_until(&received, "receive");
 }
 

@@ -7,17 +7,18 @@ static natsConnection *connection;
 static natsSubscription *subscription;
 static const char *subject;
 
-static void open_nats(int port, const char *queue) {
+static void open_nats(int port, const char *queue, bool consume) {
     char url[64];
     (void)snprintf(url, sizeof url, "nats://127.0.0.1:%d", port);
     subject = queue;
     require(natsConnection_ConnectTo(&connection, url) == NATS_OK, "connect");
-    require(natsConnection_SubscribeSync(&subscription, connection, subject) == NATS_OK, "subscribe");
+    if (consume)
+        require(natsConnection_SubscribeSync(&subscription, connection, subject) == NATS_OK, "subscribe");
 }
 
 static void send_nats(const struct round *round) {
     natsMsg *message = NULL;
-    require(natsMsg_Create(&message, subject, NULL, "body", 4) == NATS_OK, "message");
+    require(natsMsg_Create(&message, subject, NULL, BODY, (int)strlen(BODY)) == NATS_OK, "message");
     round->fill(sonde_cnats_carrier(message));
     require(natsConnection_PublishMsg(connection, message) == NATS_OK, "publish");
     natsMsg_Destroy(message);

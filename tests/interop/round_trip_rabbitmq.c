@@ -14,7 +14,7 @@ static void require_reply(const char *what) {
     require(amqp_get_rpc_reply(connection).reply_type == AMQP_RESPONSE_NORMAL, what);
 }
 
-static void open_rabbitmq(int port, const char *queue) {
+static void open_rabbitmq(int port, const char *queue, bool consume) {
     connection = amqp_new_connection();
     amqp_socket_t *socket = amqp_tcp_socket_new(connection);
     require(socket && amqp_socket_open(socket, "127.0.0.1", port) == AMQP_STATUS_OK, "connect");
@@ -26,6 +26,8 @@ static void open_rabbitmq(int port, const char *queue) {
     queue_name = amqp_cstring_bytes(queue);
     (void)amqp_queue_declare(connection, 1, queue_name, 0, 0, 0, 0, amqp_empty_table);
     require_reply("queue");
+    if (!consume)
+        return;
     (void)amqp_basic_consume(connection, 1, queue_name, amqp_empty_bytes, 0, 1, 0, amqp_empty_table);
     require_reply("consume");
 }
@@ -42,7 +44,7 @@ static void send_rabbitmq(const struct round *round) {
         properties._flags |= AMQP_BASIC_HEADERS_FLAG;
     }
     require(amqp_basic_publish(connection, 1, amqp_empty_bytes, queue_name, 0, 0, &properties,
-                               amqp_cstring_bytes("body")) == AMQP_STATUS_OK,
+                               amqp_cstring_bytes(BODY)) == AMQP_STATUS_OK,
             "publish");
 }
 
