@@ -5,6 +5,7 @@
  * members from the right end; done as they arrive, with the result that doing it at the end would give. Source: W3C
  * trace-context, 3.3 (level 2), 3.3.1.5 (limits), 3.5 (mutating). */
 #include "instrumentation/propagation/tracestate.h"
+#include "instrumentation/propagation/tracestate_plain.h"
 #include <sonde/err.h>
 #include <string.h>
 
@@ -167,13 +168,33 @@ static bool note_key(struct sonde__tracestate_reader *reader, const char *key, s
 
 void sonde__tracestate_reader_init(struct sonde__tracestate_reader *reader, struct sonde_context *context) {
     reader->context = context;
-    reader->scanned = 0;
-    reader->failed = reader->dropped_long = reader->dropped_short = false;
+    reader->scanned = reader->seen = reader->count = 0;
+    reader->failed = reader->dropped_long = reader->dropped_short = reader->is_listed = false;
+}
+
+/** Fills in what reading member by member goes by, from the context's list. */
+static void reader_list(struct sonde__tracestate_reader *reader) {
+    const struct sonde_context *context = reader->context;
     memset(reader->keys, 0, sizeof reader->keys);
     reader->count = reader->seen = list_members(context, reader->members);
     for (uint32_t i = 0; i < reader->count; i++)
         if (reader->members[i].key_size)
             (void)note_key(reader, context->tracestate + reader->members[i].at, reader->members[i].key_size);
+    reader->is_listed = true;
+}
+
+/** A first value that can stay as it is: copied once, checked there. */
+static inline bool reader_take_whole(struct sonde__tracestate_reader *reader, const char *text, size_t size) {
+    struct sonde_context *context = reader->context;
+    if (context->tracestate_length || reader->is_listed || size > SONDE_TRACESTATE_SIZE_MAX - SONDE__TRACESTATE_PADDING)
+        return false;
+    memcpy(context->tracestate, text, size);
+    uint32_t count = sonde__tracestate_plain(context->tracestate, size);
+    if (!count)
+        return false;
+    reader->count = reader->seen = count;
+    context->tracestate_length = (uint32_t)size;
+    return true;
 }
 
 /** Keeps a checked member if there is room, or makes room as the rules say. */
@@ -215,6 +236,10 @@ bool sonde__tracestate_reader_feed(struct sonde__tracestate_reader *reader, cons
     if (reader->failed || size >= SCAN_MAX - reader->scanned)
         return reader_fail(reader);
     reader->scanned += size + 1; /* + 1: values without bytes must end somewhere too */
+    if (reader_take_whole(reader, text, size))
+        return true;
+    if (!reader->is_listed)
+        reader_list(reader);
     const char *end = text + size;
     while (text < end) {
         const char *comma = memchr(text, ',', (size_t)(end - text));

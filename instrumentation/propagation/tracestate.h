@@ -17,6 +17,7 @@ struct sonde__tracestate_reader {
     uint32_t seen;                 /* members, dropped and repeated ones included */
     uint32_t count;                /* members kept */
     bool failed;                   /* for good: the list is dropped */
+    bool is_listed;                /* members and keys are filled in */
     bool dropped_long;             /* for room: a member over 128 characters; later such ones go too */
     bool dropped_short;            /* for room, from the right end: all later ones go too */
     uint64_t keys[4];              /* which keys there may be already, a bit each by a hash */

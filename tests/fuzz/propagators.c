@@ -4,6 +4,7 @@
  * the context; baggage that is kept is a list that reads back as it is; and what is injected is extracted as the same.
  */
 #include "instrumentation/propagation/propagator.h"
+#include "instrumentation/propagation/tracestate.h"
 #include <sonde/baggage.h>
 #include <sonde/carrier/http.h>
 #include <stdlib.h>
@@ -84,6 +85,20 @@ static void check_round(const char *format, const struct sonde_context *context)
     require(((again.span.flags ^ context->span.flags) & SONDE_TRACE_FLAG_SAMPLED) == 0);
 }
 
+/* One value read in one pass, and member by member (which an empty value before it makes it). */
+static void check_tracestate(const char *text, size_t size) {
+    static struct sonde_context whole, members;
+    struct sonde__tracestate_reader reader;
+    sonde_context_init(&whole);
+    sonde_context_init(&members);
+    sonde__tracestate_reader_init(&reader, &members);
+    bool good = sonde__tracestate_reader_feed(&reader, "", 0) && sonde__tracestate_reader_feed(&reader, text, size);
+    /* The empty value counts as a byte: at the limit of what is looked at the two differ. */
+    require(sonde_tracestate_append(&whole, text, size) == good || size > 32000);
+    require(!good || (whole.tracestate_length == members.tracestate_length &&
+                      memcmp(whole.tracestate, members.tracestate, whole.tracestate_length) == 0));
+}
+
 static void parse_directly(const char *text, size_t size) {
     struct sonde_span_context span;
     struct sonde_string lineage;
@@ -93,6 +108,7 @@ static void parse_directly(const char *text, size_t size) {
     (void)sonde__gcloud_read(text, size, &span);
     (void)sonde__grpc_text_read(text, size, &span);
     (void)sonde__grpc_bin_read((const uint8_t *)text, size, &span);
+    check_tracestate(text, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tracestate: reading by several values, shortening, editing. The grammar's rows are in tests/vectors/w3c.tsv. */
 #include "instrumentation/propagation/tracestate.h"
+#include "instrumentation/propagation/tracestate_plain.h"
 #include <setjmp.h>
 #include <sonde/err.h>
 #include <stdarg.h>
@@ -139,6 +140,138 @@ static void tracestate_shortened_on_arrival_is_the_list_shortened_at_once(void *
     }
 }
 
+/* ---- the ways in one pass against reading member by member ---- */
+
+typedef uint32_t plain(char *text, size_t size);
+
+/** Reads one value member by member: an empty value before it takes the reader off the short way. */
+static bool read_by_members(struct sonde_context *ret_context, const char *text, size_t size, uint32_t *ret_count) {
+    struct sonde__tracestate_reader reader;
+    sonde_context_init(ret_context);
+    sonde__tracestate_reader_init(&reader, ret_context);
+    bool good = sonde__tracestate_reader_feed(&reader, "", 0) && sonde__tracestate_reader_feed(&reader, text, size);
+    assert_true(reader.is_listed);
+    *ret_count = reader.count;
+    return good;
+}
+
+/** A list as it is to be kept, or not. Returns the number of members when it is. */
+static uint32_t kept_whole(const char *text, size_t size) {
+    static struct sonde_context kept;
+    uint32_t count;
+    bool good = read_by_members(&kept, text, size, &count);
+    return good && size && kept.tracestate_length == size && memcmp(kept.tracestate, text, size) == 0 ? count : 0;
+}
+
+static void assert_plain(plain *way, const char *text, size_t size, uint32_t want) {
+    static char buffer[SONDE_TRACESTATE_SIZE_MAX + SONDE__TRACESTATE_PADDING];
+    memset(buffer, '#', sizeof buffer);
+    memcpy(buffer, text, size);
+    uint32_t count = way(buffer, size);
+    if (count != want && count)
+        print_message("%.*s\n", (int)size, text);
+    assert_true(count == want || count == 0); /* 0 is "ask the other way" */
+    assert_memory_equal(buffer, text, size);
+    for (size_t i = size + SONDE__TRACESTATE_PADDING; i < sizeof buffer; i++)
+        assert_int_equal(buffer[i], '#');
+}
+
+static void assert_ways_agree(const char *text, size_t size) {
+    uint32_t want = kept_whole(text, size), count;
+    static struct sonde_context whole, members;
+    assert_plain(sonde__tracestate_plain_c, text, size, want);
+#if defined(__SSE2__)
+    assert_plain(sonde__tracestate_plain_sse2, text, size, want);
+    if (sonde__tracestate_plain_has_avx2())
+        assert_plain(sonde__tracestate_plain_avx2, text, size, want);
+#endif
+    sonde_context_init(&whole);
+    assert_int_equal(sonde_tracestate_append(&whole, text, size), read_by_members(&members, text, size, &count));
+    assert_int_equal(whole.tracestate_length, members.tracestate_length);
+    assert_memory_equal(whole.tracestate, members.tracestate, members.tracestate_length);
+}
+
+/** Adds a member whose key is one of few, so that some come twice. */
+static size_t add_random_member(char *to, bool first) {
+    static const char key_chars[] = "abz019_-*/@", value_chars[] = "!.az09AZ:;~{ ";
+    size_t at = 0, key = (size_t)(rand() % 4 ? rand() % 6 : rand() % 100), value = (size_t)(rand() % 40);
+    if (!first)
+        to[at++] = ',';
+    to[at++] = (char)('a' + rand() % 26);
+    for (size_t i = 0; i < key; i++)
+        to[at++] = key_chars[(size_t)rand() % (sizeof key_chars - 1)];
+    to[at++] = '=';
+    for (size_t i = 0; i < value; i++)
+        to[at++] = value_chars[(size_t)rand() % (sizeof value_chars - (rand() % 8 ? 2 : 1))];
+    to[at++] = 'x';
+    return at;
+}
+
+static void tracestate_read_in_one_pass_is_as_read_by_members(void **state) {
+    (void)state;
+    static const char changes[] = ",=, \t.aA0_-*@/~\x7f\x80\xac\xff";
+    char text[1024];
+    srand(7);
+    for (int round = 0; round < 20000; round++) {
+        size_t size = 0;
+        int members = rand() % 4 ? rand() % 8 : rand() % 40;
+        for (int i = 0; i < members && size < 800; i++)
+            size += add_random_member(text + size, size == 0);
+        for (int changed = rand() % 3; changed > 0 && size; changed--)
+            text[(size_t)rand() % size] = changes[(size_t)rand() % (sizeof changes - 1)];
+        if (size > 1 && rand() % 4 == 0)
+            size -= (size_t)rand() % 2;
+        assert_ways_agree(text, size);
+    }
+}
+
+/** Every byte at every place of a block and of its neighbours. */
+static void tracestate_read_in_one_pass_knows_every_byte(void **state) {
+    (void)state;
+    static const char list[] =
+        "a=1,bb=22,key_of@vendor=value.of.it,d-e*f/g=with a space,z=9,congo=t61rcWkgMzE,rojo=00f0";
+    char text[sizeof list];
+    for (size_t i = 0; i < sizeof list - 1; i++) {
+        memcpy(text, list, sizeof list);
+        for (int c = 0; c < 256; c++) {
+            text[i] = (char)c;
+            assert_ways_agree(text, sizeof list - 1);
+        }
+    }
+    for (size_t size = 0; size < sizeof list; size++)
+        assert_ways_agree(list, size);
+}
+
+/** What the usual lists must not be sent away for. */
+static void tracestate_usual_lists_are_read_in_one_pass(void **state) {
+    (void)state;
+    char full[1024];
+    size_t size = 0;
+    for (int i = 0; i < 32; i++)
+        size += (size_t)snprintf(full + size, sizeof full - size, "%sbar%02d=%02d", i ? "," : "", i + 1, i + 1);
+    const char *lists[] = {"a=1", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "dd=s:1;o:rum;p:00f067aa0ba902b7",
+                           "1234@nr=0-0-1-2-3-4--5-6-7", full};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        char text[SONDE_TRACESTATE_SIZE_MAX + SONDE__TRACESTATE_PADDING];
+        size = strlen(lists[i]);
+        memcpy(text, lists[i], size);
+        assert_int_equal(sonde__tracestate_plain(text, size), kept_whole(lists[i], size));
+        assert_int_not_equal(kept_whole(lists[i], size), 0);
+        assert_int_equal(sonde__tracestate_plain_c(text, size), kept_whole(lists[i], size));
+    }
+}
+
+static void tracestate_goes_on_by_members_after_one_pass(void **state) {
+    (void)state;
+    struct sonde__tracestate_reader reader;
+    sonde__tracestate_reader_init(&reader, &context);
+    assert_true(sonde__tracestate_reader_feed(&reader, "a=1,b=2", 7));
+    assert_false(reader.is_listed);
+    assert_true(sonde__tracestate_reader_feed(&reader, "b=3, c=4", 8));
+    assert_int_equal(reader.seen, 4);
+    assert_list("a=1,b=2,c=4");
+}
+
 static void tracestate_get_finds_a_value(void **state) {
     (void)state;
     struct sonde_string value;
@@ -205,6 +338,10 @@ int main(void) {
         cmocka_unit_test_setup(tracestate_counts_members_over_all_values, setup),
         cmocka_unit_test_setup(tracestate_stops_on_endless_white_space_and_empty_members, setup),
         cmocka_unit_test_setup(tracestate_shortened_on_arrival_is_the_list_shortened_at_once, setup),
+        cmocka_unit_test_setup(tracestate_read_in_one_pass_is_as_read_by_members, setup),
+        cmocka_unit_test_setup(tracestate_read_in_one_pass_knows_every_byte, setup),
+        cmocka_unit_test_setup(tracestate_usual_lists_are_read_in_one_pass, setup),
+        cmocka_unit_test_setup(tracestate_goes_on_by_members_after_one_pass, setup),
         cmocka_unit_test_setup(tracestate_get_finds_a_value, setup),
         cmocka_unit_test_setup(tracestate_set_moves_the_member_to_the_left, setup),
         cmocka_unit_test_setup(tracestate_set_changes_nothing_when_it_refuses, setup),
