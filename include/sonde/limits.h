@@ -50,5 +50,8 @@
 #define SONDE_RESOURCE_SIZE_MAX 16384u
 /* Instrumentation scopes of a process, the default one (0) included. */
 #define SONDE_SCOPES_MAX 256u
+/* Circuit breakers of a process, two pages of shared memory each; and calls of a count window. */
+#define SONDE_BREAKERS_MAX             256u
+#define SONDE_BREAKER_WINDOW_CALLS_MAX 1024u
 
 #endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which breakers there are: made under a lock, found by name, never freed. */
+#include "instrumentation/resilience/breaker.h"
+#include "instrumentation/ring/lock.h"
+#include "instrumentation/wire/writer.h"
+#include <sonde/err.h>
+#include <string.h>
+#include <time.h>
+
+#define SECOND UINT64_C(1000000000)
+
+struct sonde__breakers sonde__breakers;
+static struct sonde__lock lock;
+static _Alignas(64) uint8_t private_cells[(size_t)SONDE_BREAKERS_MAX * SONDE__BREAKER_CELL_SIZE];
+
+static uint32_t or_default(uint32_t value, uint32_t otherwise) {
+    return value ? value : otherwise;
+}
+static uint64_t or_ns(uint64_t value, uint64_t otherwise) {
+    return value ? value : otherwise;
+}
+static double or_rate(double value, double otherwise) {
+    return value > 0 ? value : otherwise;
+}
+
+static bool rate_is_good(double rate) {
+    return rate >= 0 && rate < 1e6; /* NAN is not */
+}
+static bool options_are_good(const struct sonde_breaker_options *o) {
+    size_t size = o->name ? strnlen(o->name, SONDE__BREAKER_NAME_SIZE_MAX + 1) : 0;
+    return size > 0 && size <= SONDE__BREAKER_NAME_SIZE_MAX && sonde__utf8_is_valid(o->name, size) &&
+           o->window_calls <= SONDE_BREAKER_WINDOW_CALLS_MAX && o->window_seconds <= 60 &&
+           !(o->window_calls && o->window_seconds) && o->probes <= SONDE_BREAKER_WINDOW_CALLS_MAX &&
+           rate_is_good(o->failure_rate) && rate_is_good(o->slow_call_rate) && rate_is_good(o->wait_factor) &&
+           (o->wait_factor == 0 || o->wait_factor >= 1) && o->consecutive_failures < 0xFFFFFFu &&
+           (unsigned)o->state < SONDE_BREAKER_STATE_COUNT && o->state != SONDE_BREAKER_OPEN &&
+           o->state != SONDE_BREAKER_HALF_OPEN;
+}
+
+static void cell_fill(struct sonde__breaker_cell *cell, const struct sonde_breaker_options *o) {
+    cell->window_seconds = o->window_seconds;
+    cell->window_calls = or_default(o->window_calls, 100);
+    cell->minimum_calls = or_default(o->minimum_calls, 100);
+    if (!o->window_seconds && cell->minimum_calls > cell->window_calls)
+        cell->minimum_calls = cell->window_calls;
+    cell->probes = or_default(o->probes, 10);
+    cell->consecutive_failures = o->consecutive_failures;
+    cell->failure_rate = or_rate(o->failure_rate, 0.5);
+    cell->slow_call_rate = or_rate(o->slow_call_rate, 1.0);
+    cell->slow_call_ns = or_ns(o->slow_call_ns, 60 * SECOND);
+    cell->wait_ns = or_ns(o->wait_ns, 60 * SECOND);
+    cell->wait_max_ns = or_ns(o->wait_max_ns, 3600 * SECOND);
+    cell->wait_factor = or_rate(o->wait_factor, 1.0);
+    cell->half_open_max_ns = or_ns(o->half_open_max_ns, cell->wait_ns);
+    cell->name_size = (uint32_t)strlen(o->name);
+    memcpy(cell->name, o->name, cell->name_size + 1u);
+}
+
+static struct sonde_breaker find(const char *name) {
+    uint32_t count = atomic_load_explicit(&sonde__breakers.count, memory_order_acquire);
+    for (struct sonde_breaker breaker = {1}; breaker.index <= count; breaker.index++)
+        if (strcmp(sonde__breaker_cell(breaker)->name, name) == 0)
+            return breaker;
+    return (struct sonde_breaker){0};
+}
+
+static uint64_t clock_us(const struct sonde_breaker_options *o) {
+    struct timespec now = {0};
+    if (o->clock)
+        return o->clock(o->user) / 1000u;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* The lock is held; there is room. */
+static struct sonde_breaker make(const struct sonde_breaker_options *o, uint32_t is_made) {
+    struct sonde_breaker breaker = {atomic_load(&sonde__breakers.count) + 1u};
+    struct sonde__breaker_own *own = &sonde__breakers.own[breaker.index - 1u];
+    if (!atomic_load(&sonde__breakers.cells))
+        atomic_store(&sonde__breakers.cells, private_cells);
+    struct sonde__breaker_cell *cell =
+        (void *)(atomic_load(&sonde__breakers.cells) + (breaker.index - 1u) * (size_t)SONDE__BREAKER_CELL_SIZE);
+    cell_fill(cell, o);
+    own->classify = o->classify;
+    own->on_change = o->on_change;
+    own->clock = o->clock;
+    own->user = o->user;
+    sonde__breaker_instruments(o->name, own);
+    atomic_store(&cell->entered[0], clock_us(o) & 0xFFFFFFFFFFFFu);
+    atomic_store(&cell->state, sonde__breaker_word(o->state, 0, 0));
+    atomic_store_explicit(&cell->is_made, is_made, memory_order_release);
+    atomic_store_explicit(&sonde__breakers.count, breaker.index, memory_order_release);
+    return breaker;
+}
+
+static int find_or_make(const struct sonde_breaker_options *options, uint32_t is_made,
+                        struct sonde_breaker *ret_breaker) {
+    struct sonde_breaker_options o = SONDE_BREAKER_OPTIONS_INIT;
+    memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+    *ret_breaker = (struct sonde_breaker){0};
+    if (!options_are_good(&o))
+        return SONDE_EINVALID;
+    sonde__lock_take(&lock);
+    *ret_breaker = find(o.name);
+    if (!ret_breaker->index && atomic_load(&sonde__breakers.count) < SONDE_BREAKERS_MAX)
+        *ret_breaker = make(&o, is_made);
+    sonde__lock_release(&lock);
+    return ret_breaker->index ? 0 : SONDE_EFULL;
+}
+
+int sonde_breaker_create(const struct sonde_breaker_options *options, struct sonde_breaker *ret_breaker) {
+    return find_or_make(options, SONDE__BREAKER_OURS, ret_breaker);
+}
+
+int sonde_breaker_observe(const char *name, enum sonde_breaker_state state) {
+    if (!name || (unsigned)state >= SONDE_BREAKER_STATE_COUNT)
+        return SONDE_EINVALID;
+    struct sonde_breaker breaker = find(name);
+    if (!breaker.index) {
+        struct sonde_breaker_options options = SONDE_BREAKER_OPTIONS_INIT;
+        options.name = name;
+        int error = find_or_make(&options, SONDE__BREAKER_FOREIGN, &breaker);
+        if (error)
+            return error;
+    }
+    return sonde__breaker_observed(breaker, state);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instrumentation/resilience/instruments.h"
+#include <stdatomic.h>
+
+/* As semantic conventions advise for durations of calls in seconds. */
+static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
+
+#define COUNTER(name_, unit_, description_)                                                                            \
+    {                                                                                                                  \
+        .size = sizeof(struct sonde_instrument_options), .kind = SONDE_COUNTER, .name = name_, .unit = unit_,          \
+        .description = description_                                                                                    \
+    }
+
+static const struct sonde_instrument_options options[SONDE__RESILIENCE_METRIC_COUNT] = {
+    [SONDE__RESILIENCE_BREAKER_CALL] =
+        COUNTER("sonde.circuit_breaker.call", "{call}", "Calls that asked a circuit breaker, by outcome."),
+    [SONDE__RESILIENCE_BREAKER_DURATION] = {.size = sizeof(struct sonde_instrument_options),
+                                            .kind = SONDE_HISTOGRAM,
+                                            .number = SONDE_NUMBER_DOUBLE,
+                                            .name = "sonde.circuit_breaker.call.duration",
+                                            .unit = "s",
+                                            .description = "Duration of calls that a circuit breaker admitted.",
+                                            .bounds = bounds,
+                                            .bound_count = sizeof bounds / sizeof *bounds},
+    [SONDE__RESILIENCE_BREAKER_TRANSITION] =
+        COUNTER("sonde.circuit_breaker.transition", "{transition}", "Changes of state, by states and reason."),
+};
+
+#define FAILED UINT32_MAX
+static _Atomic uint32_t made[SONDE__RESILIENCE_METRIC_COUNT]; /* 0 = not yet; the same for whoever makes it */
+
+struct sonde_instrument sonde__resilience_instrument(enum sonde__resilience_metric metric) {
+    struct sonde_instrument instrument = {atomic_load_explicit(&made[metric], memory_order_relaxed)};
+    if (__builtin_expect(!instrument.index, 0)) {
+        int err = sonde_instrument_create(&options[metric], &instrument);
+        atomic_store_explicit(&made[metric], err ? FAILED : instrument.index, memory_order_relaxed);
+    }
+    if (instrument.index == FAILED)
+        instrument.index = 0;
+    return instrument;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The instruments of the resilience kit; each is made when it is first used. */
+#ifndef SONDE_RESILIENCE_INSTRUMENTS_H
+#define SONDE_RESILIENCE_INSTRUMENTS_H
+
+#include <sonde/metric.h>
+
+enum sonde__resilience_metric {
+    SONDE__RESILIENCE_BREAKER_CALL = 0,
+    SONDE__RESILIENCE_BREAKER_DURATION,
+    SONDE__RESILIENCE_BREAKER_TRANSITION,
+    SONDE__RESILIENCE_METRIC_COUNT,
+};
+
+/** Never fails: a no-op instrument when there is no room, or the library is off. Any thread. */
+struct sonde_instrument sonde__resilience_instrument(enum sonde__resilience_metric metric);
+
+#endif
