@@ -27,6 +27,15 @@ enum sonde__convention_metric {
 /** Its instrument, made at the first use; a no-op when that failed. Any thread; takes a lock the first time. */
 struct sonde_instrument sonde__convention_instrument(enum sonde__convention_metric metric);
 
+/* ---- scope ---- */
+
+/** The scope of the conventions, with the schema URL of their version; made at the first call. 0 when that failed. */
+uint32_t sonde__convention_scope_own(void);
+/** That of the user, or where there is none that of the conventions. */
+static inline uint32_t sonde__convention_scope(uint32_t scope) {
+    return scope ? scope : sonde__convention_scope_own();
+}
+
 /* ---- the struct of an operation ---- */
 
 /* What `internal` holds: when it began, and what is known of it. */

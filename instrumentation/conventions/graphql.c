@@ -84,7 +84,7 @@ void sonde_graphql_start(struct sonde_graphql *operation, const struct sonde_car
             options.parent = &remote;
     }
     options.start_unix_ns = operation->start_unix_ns;
-    options.scope = operation->scope;
+    options.scope = sonde__convention_scope(operation->scope);
     options.not_current = operation->not_current;
     bool known = type_is_known(operation->type);
     struct sonde_string name = known ? operation->type : (struct sonde_string){"GraphQL Operation", 17};

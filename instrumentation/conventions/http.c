@@ -120,7 +120,7 @@ void sonde_http_server_start(struct sonde_http_server *request, const struct son
         options.parent = &remote;
     }
     options.start_unix_ns = request->start_unix_ns;
-    options.scope = request->scope;
+    options.scope = sonde__convention_scope(request->scope);
     options.not_current = request->not_current;
     bool known = method_is_known(request->method);
     name_make(&name, request->method, known, request->route);
@@ -183,7 +183,7 @@ void sonde_http_client_start(struct sonde_http_client *request, const struct son
     options.kind = SONDE_SPAN_KIND_CLIENT;
     options.parent = request->parent;
     options.start_unix_ns = request->start_unix_ns;
-    options.scope = request->scope;
+    options.scope = sonde__convention_scope(request->scope);
     options.not_current = request->not_current;
     bool known = method_is_known(request->method);
     name_make(&name, request->method, known, request->url_template);

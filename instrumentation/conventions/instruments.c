@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The instruments of the conventions. Each is made when it is first used, so that a service has only those it needs. */
+/* The instruments of the conventions, and their scope. Each is made when it is first used, so that a service has only
+ * those it needs. */
 #include "instrumentation/conventions/conventions.h"
 
 /* Advised for durations in seconds: http/http-metrics.md, rpc/rpc-metrics.md, messaging/messaging-metrics.md. */
@@ -36,13 +37,29 @@ static const struct sonde_instrument_options options[SONDE__METRIC_COUNT] = {
         MESSAGES("sonde.messaging.queue.time.skewed", "Messages that were sent after they arrived, by the clocks."),
 };
 
-#define FAILED UINT32_MAX
+#define SCHEMA_URL "https://opentelemetry.io/schemas/1.44.0"
+#define FAILED     UINT32_MAX
+
+uint32_t sonde__convention_scope_own(void) {
+    static _Atomic uint32_t made_scope; /* 0 = not yet; the same for whoever makes it */
+    uint32_t scope = atomic_load_explicit(&made_scope, memory_order_relaxed);
+    if (__builtin_expect(!scope, 0)) {
+        scope = sonde_scope_register("sonde.conventions", SONDE_VERSION, SCHEMA_URL, NULL, 0);
+        if (!scope)
+            scope = FAILED;
+        atomic_store_explicit(&made_scope, scope, memory_order_relaxed);
+    }
+    return scope == FAILED ? 0 : scope;
+}
+
 static _Atomic uint32_t made[SONDE__METRIC_COUNT]; /* 0 = not yet; the same for whoever makes it */
 
 struct sonde_instrument sonde__convention_instrument(enum sonde__convention_metric metric) {
     struct sonde_instrument instrument = {atomic_load_explicit(&made[metric], memory_order_relaxed)};
     if (__builtin_expect(!instrument.index, 0)) {
-        int err = sonde_instrument_create(&options[metric], &instrument);
+        struct sonde_instrument_options own = options[metric];
+        own.scope = sonde__convention_scope_own();
+        int err = sonde_instrument_create(&own, &instrument);
         atomic_store_explicit(&made[metric], err ? FAILED : instrument.index, memory_order_relaxed);
     }
     if (instrument.index == FAILED)

@@ -261,7 +261,7 @@ void sonde_messaging_start(struct sonde_messaging *operation) {
     options.kind = kind_of(operation, &scratch);
     options.parent = operation->parent;
     options.start_unix_ns = operation->start_unix_ns;
-    options.scope = operation->scope;
+    options.scope = sonde__convention_scope(operation->scope);
     options.not_current = operation->not_current;
     bool parent = take_parent(operation, &scratch, &sent_us);
     if (parent) {

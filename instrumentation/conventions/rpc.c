@@ -53,7 +53,7 @@ static void call_start(struct sonde_rpc *call, enum sonde_span_kind kind, const 
     options.kind = kind;
     options.parent = parent;
     options.start_unix_ns = call->start_unix_ns;
-    options.scope = call->scope;
+    options.scope = sonde__convention_scope(call->scope);
     options.not_current = call->not_current;
     struct sonde_string name = method.size ? method : call->system.size ? call->system : grpc;
     sonde_span_start(&call->span, sonde_key_n(name.data, name.size), &options);
@@ -139,7 +139,7 @@ void sonde_rpc_attempt_start(struct sonde_rpc *call, const struct sonde_carrier 
     struct sonde__name name = {.size = 0};
     sonde_span_context_get(&call->span, &parent);
     options.parent = &parent;
-    options.scope = call->scope;
+    options.scope = sonde__convention_scope(call->scope);
     options.not_current = call->not_current;
     sonde__name_add(&name, "Attempt.", 8);
     sonde__name_add(&name, call->method.data, call->method.size);
