@@ -7,6 +7,7 @@
 #include "instrumentation/link/doorbell.h"
 #include "instrumentation/link/puller.h"
 #include "instrumentation/link/session.h"
+#include "instrumentation/resource/process_context.h"
 #include "instrumentation/resource/resource.h"
 #include "instrumentation/ring/process.h"
 #include <errno.h>
@@ -156,12 +157,24 @@ static enum outcome attempt(struct sonde__session *session) {
     return now_ms() - begun >= STEADY_MS ? STEADY : HANDED_OVER;
 }
 
+/* Here, so that it costs no thread of the service anything. */
+static void context_publish(void) {
+    if (sonde__settings_get()->process_context_disabled)
+        return;
+    int error = sonde__process_context_publish(link_state.resource, link_state.resource_size);
+    if (error == -EEXIST)
+        sonde__report_info("process context: another library publishes one, ours is left out");
+    else if (error)
+        sonde__report("process context: not published (%s)", sonde_strerror(error));
+}
+
 static void *link_main(void *unused) {
     (void)unused;
     struct sonde__session *session = &link_state.session;
     uint64_t delay_ms = 0, renewable_ms = 0;
     bool may_renew = true;
     link_state.resource_size = sonde__resource_encode(link_state.resource, sizeof link_state.resource);
+    context_publish();
     while (!atomic_load(&link_state.stop)) {
         const uint64_t flush_seen = atomic_load(&link_state.flush_wanted);
         const enum outcome outcome = attempt(session);
@@ -233,7 +246,11 @@ void sonde__link_forget(void) {
     sonde__fd_close(&link_state.session.socket);
     sonde__fd_close(&link_state.wake);
     sonde__doorbell_forget();
+<<<<<<< Updated upstream
     sonde__puller_forget();
+=======
+    sonde__process_context_forget();
+>>>>>>> Stashed changes
     memset(&link_state, 0, sizeof link_state);
     link_state.wake = link_state.session.socket = SONDE__FD_NONE;
 }
