@@ -246,11 +246,8 @@ void sonde__link_forget(void) {
     sonde__fd_close(&link_state.session.socket);
     sonde__fd_close(&link_state.wake);
     sonde__doorbell_forget();
-<<<<<<< Updated upstream
     sonde__puller_forget();
-=======
     sonde__process_context_forget();
->>>>>>> Stashed changes
     memset(&link_state, 0, sizeof link_state);
     link_state.wake = link_state.session.socket = SONDE__FD_NONE;
 }
