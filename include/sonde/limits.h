@@ -48,6 +48,10 @@
 #define SONDE_SERIES_ATTRIBUTES_SIZE_MAX 2048u
 /* The resource's encoded size at the hand-over. */
 #define SONDE_RESOURCE_SIZE_MAX 16384u
+/* Composed samplers of a process, how deep they may be nested, and their rules; made once, never freed. */
+#define SONDE_SAMPLERS_MAX 64u
+#define SONDE_SAMPLER_DEPTH_MAX 8u
+#define SONDE_SAMPLER_RULES_MAX 128u
 /* Instrumentation scopes of a process, the default one (0) included. */
 #define SONDE_SCOPES_MAX 256u
 /* Circuit breakers of a process, two pages of shared memory each; and calls of a count window. */

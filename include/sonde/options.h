@@ -21,6 +21,8 @@
 #define SONDE_OPTIONS_H
 
 #include <sonde/attribute.h>
+#include <sonde/id.h>
+#include <sonde/sampler.h>
 
 SONDE_BEGIN
 
@@ -30,7 +32,12 @@ typedef void (*sonde_report_fn)(void *user, const char *message);
 
 /** Options beat the environment; NULL or zero leaves a thing to it. All borrowed during the call but report_user (kept).
  *  sampler      "always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off",
- *               "parentbased_traceidratio".
+ *               "parentbased_traceidratio"; "sonde_rate_limiting", "parentbased_sonde_rate_limiting" (sampler_arg spans
+ *               a second, 0..1e6, default 100; roots only when parent-based); "jaeger_remote", "parentbased_jaeger_remote":
+ *               the same as the ratio samplers, as it is the agent that gives rates, with a ratio of 0.001 until it does.
+ *               With all of them the agent's word (`sonde sample SERVICE RATIO`) replaces what is decided for roots.
+ *  composed_sampler  instead of a sampler with a name (sonde/sampler.h); kept. NULL = by name.
+ *  id_generator      copied; NULL = random ids.
  *  process_context_disabled  the resource is not published to profilers and other readers outside (OTEP 4719).
  *  sampler_arg  ratio 0..1; NAN-free; used with the ratio samplers when has_sampler_arg. */
 struct sonde_options {
@@ -48,10 +55,12 @@ struct sonde_options {
     sonde_report_fn report;
     void *report_user;
     bool process_context_disabled;
+    const struct sonde_sampler *composed_sampler;
+    const struct sonde_id_generator *id_generator;
 };
 
 #ifdef __cplusplus
-#define SONDE_OPTIONS_INIT { sizeof(struct sonde_options), nullptr, nullptr, nullptr, nullptr, 0, nullptr, nullptr, 0, false, false, nullptr, nullptr, false }
+#define SONDE_OPTIONS_INIT { sizeof(struct sonde_options), nullptr, nullptr, nullptr, nullptr, 0, nullptr, nullptr, 0, false, false, nullptr, nullptr, false, nullptr, nullptr }
 #else
 #define SONDE_OPTIONS_INIT { .size = sizeof(struct sonde_options) }
 #endif
@@ -92,6 +101,7 @@ struct sonde_stats {
     bool connected;
     uint64_t instrument_conflicts; /* instruments made again with another kind, number or unit; reported too */
     uint64_t observations_dropped; /* of callbacks: another's instrument, wrong number, negative, not finite, no cell */
+    uint64_t ids_replaced;         /* zeros that an id generator gave */
 };
 
 /** Reads the counters. Any thread, never blocks. ret_stats->size is set by the caller. */

@@ -14,12 +14,14 @@
 #include <sonde/conventions/rpc.h>
 #include <sonde/err.h>
 #include <sonde/ffi.h>
+#include <sonde/id.h>
 #include <sonde/key.h>
 #include <sonde/limits.h>
 #include <sonde/log.h>
 #include <sonde/metric.h>
 #include <sonde/options.h>
 #include <sonde/propagation.h>
+#include <sonde/sampler.h>
 #include <sonde/trace.h>
 #include <sonde/view.h>
 

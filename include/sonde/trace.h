@@ -67,7 +67,8 @@ static inline struct sonde_link sonde_link_to(const struct sonde_context *contex
  *  scope          from sonde_scope_register(); 0 = the default scope.
  *  not_current    true: the span is not made current on this thread (asynchronous work).
  *  one_thread     true: all calls on this span come from the starting thread; they skip the spin bit.
- *  links          borrowed array of link_count; seen by the sampler. */
+ *  links          borrowed array of link_count; seen by the sampler.
+ *  attributes     borrowed array of attribute_count; seen by the sampler and set as by sonde_span_set(). */
 struct sonde_span_options {
     size_t size;
     enum sonde_span_kind kind;
@@ -78,10 +79,12 @@ struct sonde_span_options {
     size_t link_count;
     bool not_current;
     bool one_thread;
+    const struct sonde_attribute *attributes;
+    size_t attribute_count;
 };
 
 #ifdef __cplusplus
-#define SONDE_SPAN_OPTIONS_INIT { sizeof(struct sonde_span_options), SONDE_SPAN_KIND_INTERNAL, 0, nullptr, 0, nullptr, 0, false, false }
+#define SONDE_SPAN_OPTIONS_INIT { sizeof(struct sonde_span_options), SONDE_SPAN_KIND_INTERNAL, 0, nullptr, 0, nullptr, 0, false, false, nullptr, 0 }
 #else
 #define SONDE_SPAN_OPTIONS_INIT { .size = sizeof(struct sonde_span_options), .kind = SONDE_SPAN_KIND_INTERNAL }
 #endif

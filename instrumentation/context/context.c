@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/context/context.h"
+#include "instrumentation/resource/settings.h"
 #include <sonde/err.h>
 
 bool sonde_span_context_is_valid(const struct sonde_span_context *context) {
@@ -123,7 +124,8 @@ struct sonde_context_token sonde_context_attach(const struct sonde_context *cont
         sonde__context_keep_tracestate(thread, entry, context->tracestate,
                                        valid && length <= SONDE_TRACESTATE_SIZE_MAX ? length : 0);
         sonde__context_keep_baggage(thread, entry, context->baggage, context->baggage_length);
-        if (entry->texts.tracestate_length || span->decision == SONDE_DECISION_DEFER)
+        if (entry->texts.tracestate_length || span->decision == SONDE_DECISION_DEFER ||
+            (span->is_remote && sonde__settings.remote_is_asked))
             entry->flags |= SONDE__ENTRY_RESOLVE;
         token = sonde__context_push(thread, entry);
     }

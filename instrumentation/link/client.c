@@ -10,6 +10,8 @@
 #include "instrumentation/resource/process_context.h"
 #include "instrumentation/resource/resource.h"
 #include "instrumentation/ring/process.h"
+#include "instrumentation/ring/steering.h"
+#include "instrumentation/wire/skim.h"
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -168,12 +170,24 @@ static void context_publish(void) {
         sonde__report("process context: not published (%s)", sonde_strerror(error));
 }
 
+/* The name by which the agent's page speaks of this service is the one that the agent was told. */
+static void name_tell(void) {
+    struct sonde__skim_keys keys;
+    struct sonde__value values[SONDE__SKIM_KEYS_MAX];
+    sonde__skim_keys_init(&keys);
+    int name = sonde__skim_keys_add(&keys, "service.name");
+    if (name >= 0 && sonde__attributes_skim(link_state.resource, link_state.resource_size, 1, &keys, values) &&
+        values[name].type == SONDE__VALUE_STRING)
+        sonde__steering_name_set((const char *)values[name].data, values[name].size);
+}
+
 static void *link_main(void *unused) {
     (void)unused;
     struct sonde__session *session = &link_state.session;
     uint64_t delay_ms = 0, renewable_ms = 0;
     bool may_renew = true;
     link_state.resource_size = sonde__resource_encode(link_state.resource, sizeof link_state.resource);
+    name_tell();
     context_publish();
     while (!atomic_load(&link_state.stop)) {
         const uint64_t flush_seen = atomic_load(&link_state.flush_wanted);

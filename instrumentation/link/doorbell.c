@@ -2,6 +2,7 @@
 #include "instrumentation/link/doorbell.h"
 
 #include "instrumentation/ring/process.h"
+#include "instrumentation/ring/steering.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sonde/err.h>
@@ -11,7 +12,6 @@
 #include <unistd.h>
 
 static struct sonde__fd bell = {.fd = -1, .event_id = -1};
-static struct sonde__control *_Atomic control; /* one address for the process's life; a new agent's page is put there */
 static _Atomic bool listening;
 static _Atomic uint64_t rung; /* the sleep we rang for last; sleeps are odd, so 0 is none */
 
@@ -20,7 +20,7 @@ void sonde__doorbell_ring(void) {
         return;
     /* The record's head must be out before we look whether the agent sleeps, as it looks at heads after it said so. */
     atomic_thread_fence(memory_order_seq_cst);
-    struct sonde__control *page = atomic_load_explicit(&control, memory_order_relaxed);
+    struct sonde__control *page = atomic_load_explicit(&sonde__control_page, memory_order_relaxed);
     uint64_t sleep = atomic_load_explicit(&page->sleep_sequence, memory_order_acquire);
     uint64_t last = atomic_load_explicit(&rung, memory_order_relaxed);
     if (!(sleep & 1u) || sleep == last || !atomic_compare_exchange_strong(&rung, &last, sleep))
@@ -41,25 +41,46 @@ int sonde__doorbell_fd(void) {
     return bell.fd;
 }
 
-int sonde__doorbell_connect(int control_fd) {
+/* Reads the page's head before anybody else does. */
+static int control_check(int control_fd, size_t *ret_size) {
     const int needed = F_SEAL_SHRINK | F_SEAL_GROW; /* so that it cannot shrink under our feet (SIGBUS) */
+    struct sonde__control head;
     struct stat st;
     int seals = fcntl(control_fd, F_GET_SEALS);
-    if (seals < 0 || (seals & needed) != needed || fstat(control_fd, &st))
+    if (seals < 0 || (seals & needed) != needed || fstat(control_fd, &st) ||
+        pread(control_fd, &head, sizeof head, 0) != (ssize_t)sizeof head || head.magic != SONDE__MAGIC)
         return SONDE_EMALFORMED;
-    if (st.st_size < (off_t)sizeof(struct sonde__control))
-        return SONDE_EMALFORMED;
-    struct sonde__control *place = atomic_load_explicit(&control, memory_order_relaxed);
-    /* over the old page in one step, so that a reader meets one or the other */
-    void *at = mmap(place, SONDE__PAGE, PROT_READ, MAP_SHARED | (place ? MAP_FIXED : 0), control_fd, 0);
-    if (at == MAP_FAILED)
-        return -errno;
-    atomic_store_explicit(&control, at, memory_order_relaxed);
-    struct sonde__control *page = at;
-    if (atomic_load_explicit(&page->magic, memory_order_acquire) != SONDE__MAGIC)
-        return SONDE_EMALFORMED;
-    if (page->layout_major != SONDE__LAYOUT_MAJOR)
+    if (head.layout_major != SONDE__LAYOUT_MAJOR)
         return SONDE_EVERSION;
+    *ret_size = st.st_size >= (off_t)SONDE__CONTROL_SIZE ? SONDE__CONTROL_SIZE : SONDE__PAGE;
+    return 0;
+}
+
+/* Over the old page in one step, so that a reader meets one or the other. What an older agent's memory does not have is
+ * zeros: there are no tables. */
+static int control_map(int control_fd, size_t size) {
+    uint8_t *place = (uint8_t *)atomic_load_explicit(&sonde__control_page, memory_order_relaxed);
+    if (!place || size < SONDE__CONTROL_SIZE) {
+        void *rest = place ? place + size : NULL;
+        size_t rest_size = place ? SONDE__CONTROL_SIZE - size : SONDE__CONTROL_SIZE;
+        void *at = mmap(rest, rest_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | (place ? MAP_FIXED : 0), -1, 0);
+        if (at == MAP_FAILED)
+            return -errno;
+        place = place ? place : at;
+    }
+    if (mmap(place, size, PROT_READ, MAP_SHARED | MAP_FIXED, control_fd, 0) == MAP_FAILED)
+        return -errno;
+    atomic_store_explicit(&sonde__control_page, (struct sonde__control *)(void *)place, memory_order_release);
+    return 0;
+}
+
+int sonde__doorbell_connect(int control_fd) {
+    size_t size;
+    int error = control_check(control_fd, &size);
+    if (!error)
+        error = control_map(control_fd, size);
+    if (error)
+        return error;
     atomic_store_explicit(&rung, 0, memory_order_relaxed);
     atomic_store_explicit(&listening, true, memory_order_release);
     return 0;

@@ -59,6 +59,10 @@ size_t sonde__environment_limit(const char *name, size_t otherwise, size_t most)
 }
 
 bool sonde__ratio_parse(const char *text, double *ret_ratio) {
+    return sonde__decimal_parse(text, 1, ret_ratio);
+}
+
+bool sonde__decimal_parse(const char *text, double most, double *ret_value) {
     double value = 0, unit = 1;
     size_t digits = 0;
     for (; *text >= '0' && *text <= '9' && digits < 40; text++, digits++)
@@ -80,8 +84,8 @@ bool sonde__ratio_parse(const char *text, double *ret_ratio) {
         for (; exponent > 0; exponent--)
             value = negative ? value / 10 : value * 10;
     }
-    if (*text || !(value >= 0 && value <= 1))
+    if (*text || !(value >= 0 && value <= most))
         return false;
-    *ret_ratio = value;
+    *ret_value = value;
     return true;
 }

@@ -18,6 +18,8 @@ bool sonde__environment_copy(const char *name, char *ret_text, size_t size);
 bool sonde__environment_bool(const char *name);
 /** A whole number >= 0, else `otherwise`. Numbers over `most` become it, and that is reported (SIZE_MAX = any). */
 size_t sonde__environment_limit(const char *name, size_t otherwise, size_t most);
+/** The same up to `most`. */
+bool sonde__decimal_parse(const char *text, double most, double *ret_value);
 /** Reads a decimal fraction 0..1 ("0.25", "1", "2.5e-3") whatever the locale. Returns false when it is none. */
 bool sonde__ratio_parse(const char *text, double *ret_ratio);
 

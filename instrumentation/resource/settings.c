@@ -10,7 +10,6 @@
 #include <sonde/err.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define RESOURCE_ATTRIBUTES 1u /* field of Resource. Source: opentelemetry-proto, resource/v1/resource.proto */
 
@@ -19,50 +18,9 @@ struct sonde__settings sonde__settings;
 static struct sonde__lock lock;
 static _Atomic bool resolved;
 
-static const struct sampler_name {
-    const char *name;
-    enum sonde__sampler_kind kind;
-    bool parent_based;
-} sampler_names[] = {
-    {"always_on", SONDE__SAMPLER_ALWAYS_ON, false},
-    {"always_off", SONDE__SAMPLER_ALWAYS_OFF, false},
-    {"traceidratio", SONDE__SAMPLER_RATIO, false},
-    {"parentbased_always_on", SONDE__SAMPLER_ALWAYS_ON, true},
-    {"parentbased_always_off", SONDE__SAMPLER_ALWAYS_OFF, true},
-    {"parentbased_traceidratio", SONDE__SAMPLER_RATIO, true},
-};
-
-static bool sampler_set(const char *name) {
-    for (size_t i = 0; i < sizeof sampler_names / sizeof *sampler_names; i++)
-        if (strcasecmp(name, sampler_names[i].name) == 0) {
-            sonde__settings.sampler = sampler_names[i].kind;
-            sonde__settings.sampler_parent_based = sampler_names[i].parent_based;
-            return true;
-        }
-    return false;
-}
-
-static void sampler_from_environment(void) {
-    const char *name = sonde__environment_text("OTEL_TRACES_SAMPLER");
-    if (name && !sampler_set(name))
-        sonde__report("OTEL_TRACES_SAMPLER: no sampler \"%.40s\", ignored", name);
-}
-
-/* When it is known which sampler it is: the options may have named it, and left the ratio to the environment. */
-static void ratio_from_environment(void) {
-    const char *argument = sonde__environment_text("OTEL_TRACES_SAMPLER_ARG");
-    if (argument && sonde__settings.sampler == SONDE__SAMPLER_RATIO &&
-        !sonde__ratio_parse(argument, &sonde__settings.sampler_ratio))
-        sonde__report("OTEL_TRACES_SAMPLER_ARG: not a ratio 0..1, ignored");
-}
-
 static void from_environment(void) {
-    struct sonde__settings *s = &sonde__settings;
-    s->sampler = SONDE__SAMPLER_ALWAYS_ON;
-    s->sampler_parent_based = true;
-    s->sampler_ratio = 1;
     sonde__variables_read();
-    sampler_from_environment();
+    sonde__sampler_from_environment();
 }
 
 /* An option that is text. Returns false when it was too long. */
@@ -78,26 +36,9 @@ static bool text_option(const char *what, const char *value, char *to, size_t si
     return true;
 }
 
-static bool sampler_options(const struct sonde_options *options) {
-    bool good = true;
-    if (options->sampler && *options->sampler && !sampler_set(options->sampler)) {
-        sonde__report("sampler: no sampler of that name, ignored");
-        good = false;
-    }
-    if (!options->has_sampler_arg) {
-        ratio_from_environment();
-    } else if (options->sampler_arg >= 0 && options->sampler_arg <= 1) {
-        sonde__settings.sampler_ratio = options->sampler_arg;
-    } else {
-        sonde__report("sampler_arg: not a ratio 0..1, ignored");
-        good = false;
-    }
-    return good;
-}
-
 static bool from_options(const struct sonde_options *options) {
     struct sonde__settings *s = &sonde__settings;
-    bool good = sampler_options(options);
+    bool good = sonde__sampler_from_options(options);
     s->disabled |= options->disabled;
     s->process_context_disabled |= options->process_context_disabled;
     good &= text_option("service_name", options->service_name, s->service_name, sizeof s->service_name);
@@ -135,7 +76,7 @@ int sonde__settings_start(const struct sonde_options *options) {
         from_environment();
         result = from_options(&copy) ? 0 : SONDE_EINVALID;
         if (sonde__settings.signals_off & 1u << SONDE_SIGNAL_TRACES)
-            sonde__settings.sampler_parent_based = false; /* no short cut: every start looks at signals_off */
+            sonde__settings.children_are_plain = false; /* no short cut: every start looks at signals_off */
         atomic_store_explicit(&resolved, true, memory_order_release);
     }
     sonde__lock_release(&lock);

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 /* What decides for a span without a parent; with sampler_parent_based a span with one follows its parent. */
-enum sonde__sampler_kind { SONDE__SAMPLER_ALWAYS_ON = 0, SONDE__SAMPLER_ALWAYS_OFF, SONDE__SAMPLER_RATIO };
+enum sonde__sampler_kind { SONDE__SAMPLER_ALWAYS_ON = 0, SONDE__SAMPLER_ALWAYS_OFF, SONDE__SAMPLER_RATIO, SONDE__SAMPLER_RATE };
 
 #define SONDE__SOCKET_PATH_MAX 108u /* sizeof sun_path, the NUL included */
 
@@ -24,6 +24,11 @@ struct sonde__settings {
     bool sampler_parent_based;
     enum sonde__sampler_kind sampler; /* default: parent-based, always on */
     double sampler_ratio;             /* 0..1, used by SONDE__SAMPLER_RATIO; default 1 */
+    double sampler_rate;              /* spans a second, used by SONDE__SAMPLER_RATE */
+    const struct sonde_sampler *composed_sampler; /* instead of all that; NULL = not given */
+    struct sonde_id_generator id_generator;       /* functions are NULL where the library draws ids */
+    bool children_are_plain;  /* a span below one of this thread's does as its parent and has an id of ours */
+    bool remote_is_asked;     /* what is below a remote parent is for the composed sampler to decide */
 
     /* of spans, events and links: characters of a string (a bad byte sequence is one), bytes of a byte value */
     size_t attribute_value_length_limit;
@@ -56,6 +61,13 @@ const struct sonde__settings *sonde__settings_get(void);
 /** Resolves the settings from options and environment. Only the first call of a process (this or _get) counts.
  *  Returns 0, SONDE_EINVALID (something was bad and reported, the rest is applied), -EALREADY. */
 int sonde__settings_start(const struct sonde_options *options);
+
+/* sampler_name.c: the samplers that have names. Under the settings' lock. */
+void sonde__sampler_from_environment(void);
+bool sonde__sampler_from_options(const struct sonde_options *options); /* false: something was bad, and reported */
+/* trace/compose.c: what a composed sampler leaves to parents. */
+bool sonde__sampler_follows_parents(const struct sonde_sampler *sampler);
+bool sonde__sampler_asks_about_remote(const struct sonde_sampler *sampler);
 
 /** Tells the user's hook, if there is one, at most 10 times a second. format as printf. Any thread. */
 void sonde__report(const char *format, ...) __attribute__((format(printf, 1, 2)));

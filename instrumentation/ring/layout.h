@@ -36,7 +36,7 @@
 
 #define SONDE__MAGIC 0x45444E53u /* "SNDE" */
 #define SONDE__LAYOUT_MAJOR 1u   /* the agent reads every layout of its major */
-#define SONDE__LAYOUT_MINOR 0u
+#define SONDE__LAYOUT_MINOR 1u   /* 1: steering in the control page */
 #define SONDE__PAGE 4096u
 
 enum sonde__memory_kind { SONDE__MEMORY_PROCESS = 1, SONDE__MEMORY_THREADS = 2 };
@@ -210,13 +210,32 @@ enum {
     SONDE__BODY_CHILD = 64,    /* a child's starts here */
 };
 
-/* The agent's control page: the agent's own memfd, read-only to services (F_SEAL_FUTURE_WRITE, SHRINK, GROW). */
+/* What the operator wants of one service. Words throughout, so that a row is read without a lock. */
+#define SONDE__STEERING_NAME_MAX 127u
+struct sonde__steering {
+    _Atomic uint64_t hash;     /* sonde__steering_hash() of the name; 0 = no more rows */
+    _Atomic uint64_t sampling; /* SONDE__STEERING_SAMPLES | a threshold 0..2^56; 0 = the service decides */
+    _Atomic uint64_t severity; /* of the least severe log record that is kept, 1..24; 0 = all */
+    _Atomic uint64_t name[(SONDE__STEERING_NAME_MAX + 1) / 8]; /* service.name, zeros behind it; "*" = every service */
+};
+#define SONDE__STEERING_SAMPLES ((uint64_t)1 << 63)
+#define SONDE__STEERINGS        128u
+
+/* The agent's control page: the agent's own memfd, read-only to services (F_SEAL_FUTURE_WRITE, SHRINK, GROW). Minor 0
+ * has its first page only, and steering_generation 0. Behind it stand two tables of steering: the one in force is that
+ * of the generation's lowest bit; the agent fills the other and then counts on, so a reader never waits for a writer. */
 struct sonde__control {
     _Atomic uint32_t magic;
     uint16_t layout_major, layout_minor;
-    _Atomic uint64_t sleep_sequence; /* odd while the agent sleeps; each sleep has its own number */
-    _Atomic uint64_t start_unix_ns;  /* of this agent; tells a restart */
-    uint64_t reserved[13];           /* sampling rates and log levels come here */
+    _Atomic uint64_t sleep_sequence;      /* odd while the agent sleeps; each sleep has its own number */
+    _Atomic uint64_t start_unix_ns;       /* of this agent; tells a restart */
+    _Atomic uint64_t steering_generation; /* 0 = no tables; begins at the start time: no two agents share one */
+    uint64_t reserved[12];
 };
+#define SONDE__STEERING_AT   SONDE__PAGE
+#define SONDE__STEERING_SIZE (SONDE__STEERINGS * (uint32_t)sizeof(struct sonde__steering)) /* of one table */
+#define SONDE__CONTROL_SIZE                                                                                            \
+    ((SONDE__STEERING_AT + 2u * SONDE__STEERING_SIZE + SONDE__PAGE - 1u) / SONDE__PAGE * SONDE__PAGE)
+_Static_assert(sizeof(struct sonde__control) == 128, "control page");
 
 #endif

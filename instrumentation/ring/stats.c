@@ -11,6 +11,12 @@ static struct sonde__drops elsewhere;
 static _Atomic uint64_t kept_attributes, kept_contexts, kept_measurements, kept_doorbells;
 static _Atomic uint64_t conflicts, observations_dropped;
 
+static _Atomic uint64_t ids_replaced;
+
+void sonde__id_replaced_count(void) {
+    atomic_fetch_add_explicit(&ids_replaced, 1, memory_order_relaxed);
+}
+
 void sonde__conflict_count(void) {
     atomic_fetch_add_explicit(&conflicts, 1, memory_order_relaxed);
 }
@@ -81,6 +87,7 @@ void sonde__stats_reset(void) {
     atomic_store(&kept_measurements, 0);
     atomic_store(&kept_doorbells, 0);
     atomic_store(&conflicts, 0);
+    atomic_store(&ids_replaced, 0);
     atomic_store(&observations_dropped, 0);
     atomic_store(&sonde__registry.threads_attached, 0);
 }
@@ -99,6 +106,7 @@ void sonde_stats_get(struct sonde_stats *ret_stats) {
             atomic_load(&kept_measurements) + (page ? atomic_load(&page->measurements_dropped) : 0);
         stats.doorbells = atomic_load(&kept_doorbells) + (page ? atomic_load(&page->doorbells) : 0);
         stats.instrument_conflicts = atomic_load(&conflicts);
+        stats.ids_replaced = atomic_load(&ids_replaced);
         stats.observations_dropped = atomic_load(&observations_dropped);
         stats.threads_attached = atomic_load(&sonde__registry.threads_attached);
         stats.connects = sonde__link_connects(&stats.connected);

@@ -151,6 +151,8 @@ void sonde__drop_refused(enum sonde_signal signal);
 
 /** Counts an instrument made again as another (sonde_stats). */
 void sonde__conflict_count(void);
+/** Counts an id of zeros that a generator gave. */
+void sonde__id_replaced_count(void);
 void sonde__observation_dropped(void);
 
 /** The process page, NULL when shared memory was refused or the library is off. Starts the library at first use. */

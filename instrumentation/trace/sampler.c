@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/trace/sampler.h"
+#include "instrumentation/ring/steering.h"
+#include "instrumentation/trace/rate.h"
 #include <math.h>
 #include <sonde/propagation.h>
 #include <string.h>
@@ -112,51 +114,96 @@ static void write_th(struct sonde_context *context, const char *th, size_t th_si
 }
 
 /* The parent decided. Its th goes on when it fits the decision; one that does not would falsify counts. */
-static bool follow_parent(struct sonde_context *context) {
+static struct sonde__intent follow_parent(struct sonde__sampling *sampling) {
+    struct sonde_context *context = sampling->context;
+    const struct sonde__ot *ot = &sampling->ot;
     bool sampled = context->span.flags & SONDE_TRACE_FLAG_SAMPLED;
-    struct sonde__ot ot;
-    if (!context->tracestate_length)
-        return sampled;
-    sonde__ot_read(context, &ot);
-    if (ot.bad_th || (ot.has_th && (ot.randomness >= ot.threshold) != sampled))
+    if (ot->bad_th || (ot->has_th && (ot->randomness >= ot->threshold) != sampled))
         write_th(context, NULL, 0);
-    return sampled;
+    return (struct sonde__intent){.threshold = sampled ? 0 : SONDE__THRESHOLD_MAX, .kept = true};
 }
 
-bool sonde__sampler_decide(const struct sonde__settings *settings, struct sonde_context *context) {
-    struct sonde__ot ot;
+static struct sonde__intent intent_of_will(bool sampled) {
+    return (struct sonde__intent){.threshold = sampled ? 0 : SONDE__THRESHOLD_MAX};
+}
+
+bool sonde__intent_carried(struct sonde__sampling *sampling, bool by_threshold, struct sonde__intent *ret_intent) {
+    const struct sonde_span_context *span = &sampling->context->span;
     uint64_t parent;
-    char text[14];
-    memcpy(&parent, context->span.span_id, 8);
-    if (settings->sampler_parent_based) {
-        switch (context->span.decision) {
-        case SONDE_DECISION_DEBUG: /* kept by will, not by chance: a threshold would falsify counts */
-            if (context->tracestate_length)
-                write_th(context, NULL, 0);
-            return true;
-        case SONDE_DECISION_DEFER: /* the parent left it to us */
+    memcpy(&parent, span->span_id, 8);
+    switch (span->decision) {
+    case SONDE_DECISION_DEBUG: /* kept by will, not by chance: a threshold would falsify counts */
+        *ret_intent = intent_of_will(true);
+        return true;
+    case SONDE_DECISION_DEFER: /* the parent left it to us */
+        return false;
+    case SONDE_DECISION_DENY:
+    case SONDE_DECISION_ACCEPT:
+        if (parent)
             break;
-        case SONDE_DECISION_DENY:
-        case SONDE_DECISION_ACCEPT:
-            if (!parent)
-                return context->span.decision == SONDE_DECISION_ACCEPT;
-            return follow_parent(context);
-        default:
-            if (parent)
-                return follow_parent(context);
-        }
+        *ret_intent = intent_of_will(span->decision == SONDE_DECISION_ACCEPT);
+        return true;
+    default:
+        break;
     }
-    sonde__ot_read(context, &ot);
-    if (settings->sampler != SONDE__SAMPLER_RATIO) { /* no probability: nothing to say about counts */
-        if (ot.has_th || ot.bad_th)
+    if (!parent)
+        return false;
+    if (!by_threshold)
+        *ret_intent = follow_parent(sampling);
+    else if (sampling->ot.has_th)
+        *ret_intent = (struct sonde__intent){.threshold = sampling->ot.threshold, .reliable = true};
+    else
+        *ret_intent = intent_of_will(span->flags & SONDE_TRACE_FLAG_SAMPLED);
+    return true;
+}
+
+bool sonde__intent_steered(struct sonde__intent *ret_intent) {
+    uint64_t word = sonde__steering_sampling();
+    if (SONDE__LIKELY(!(word & SONDE__STEERING_SAMPLES)))
+        return false;
+    uint64_t threshold = word & ~SONDE__STEERING_SAMPLES;
+    *ret_intent = (struct sonde__intent){
+        .threshold = threshold < SONDE__THRESHOLD_MAX ? threshold : SONDE__THRESHOLD_MAX, .reliable = true};
+    return true;
+}
+
+/* The samplers that have names. */
+static struct sonde__intent named_intent(const struct sonde__settings *settings, struct sonde__sampling *sampling) {
+    static _Atomic uint64_t next_ns;
+    struct sonde__intent intent;
+    struct sonde__rate rate;
+    if (settings->sampler_parent_based && sonde__intent_carried(sampling, false, &intent))
+        return intent;
+    if (sonde__intent_steered(&intent))
+        return intent;
+    switch (settings->sampler) {
+    case SONDE__SAMPLER_RATIO:
+        return (struct sonde__intent){.threshold = sonde__sampler_threshold(settings->sampler_ratio, 4),
+                                      .reliable = true};
+    case SONDE__SAMPLER_RATE:
+        return intent_of_will(sonde__rate_set(&rate, settings->sampler_rate, 0) &&
+                              sonde__rate_take(&rate, &next_ns, sonde__sampling_now(sampling)));
+    default: /* no probability: nothing to say about counts */
+        return intent_of_will(settings->sampler == SONDE__SAMPLER_ALWAYS_ON);
+    }
+}
+
+bool sonde__sampler_decide(const struct sonde__settings *settings, struct sonde__sampling *sampling) {
+    struct sonde_context *context = sampling->context;
+    char text[THRESHOLD_DIGITS];
+    sonde__ot_read(context, &sampling->ot);
+    struct sonde__intent intent = settings->composed_sampler
+                                      ? sonde__composed_intent(settings->composed_sampler, sampling)
+                                      : named_intent(settings, sampling);
+    const struct sonde__ot *ot = &sampling->ot;
+    bool sampled = sonde__intent_samples(sampling, &intent), had = ot->has_th || ot->bad_th;
+    if (intent.kept)
+        return sampled;
+    if (!sampled || !intent.reliable) {
+        if (had)
             write_th(context, NULL, 0);
-        return settings->sampler == SONDE__SAMPLER_ALWAYS_ON;
+    } else if (!ot->has_th || ot->threshold != intent.threshold) {
+        write_th(context, text, sonde__sampler_threshold_text(intent.threshold, text));
     }
-    uint64_t threshold = sonde__sampler_threshold(settings->sampler_ratio, 4);
-    bool sampled = ot.randomness >= threshold;
-    if (sampled)
-        write_th(context, text, sonde__sampler_threshold_text(threshold, text));
-    else if (ot.has_th || ot.bad_th)
-        write_th(context, NULL, 0);
     return sampled;
 }

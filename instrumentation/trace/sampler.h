@@ -8,6 +8,7 @@
 
 #include "instrumentation/resource/settings.h"
 #include <sonde/context.h>
+#include <sonde/sampler.h>
 
 #define SONDE__THRESHOLD_MAX ((uint64_t)1 << 56) /* nothing is sampled */
 
@@ -25,10 +26,59 @@ struct sonde__ot {
 };
 void sonde__ot_read(const struct sonde_context *context, struct sonde__ot *ret_ot);
 
-/** Decides for a new span and brings its tracestate in line.
- *  context     trace id of the span; span id and flags of the parent, or zero for a root; a decision that was carried;
- *              tracestate of the parent, in the end that of the span.
- *  Returns true: sampled. No side effects, any thread. */
-bool sonde__sampler_decide(const struct sonde__settings *settings, struct sonde_context *context);
+/* A decision as it is made. The caller fills the first part.
+ *  context  trace id of the span; span id and flags of the parent, or zero for a root; a decision that was carried;
+ *           tracestate of the parent, in the end that of the span.
+ *  options  complete; NULL = none. */
+struct sonde__sampling {
+    struct sonde_context *context;
+    struct sonde_key name;
+    const struct sonde_span_options *options;
+
+    struct sonde__ot ot;     /* of the parent's tracestate */
+    uint64_t unix_ns, ticks; /* the clock, when it was read (unix_ns not 0): good as the span's start */
+    uint32_t added_count;
+    struct {
+        const struct sonde_attribute *attributes;
+        size_t count;
+    } added[SONDE_SAMPLER_DEPTH_MAX]; /* to a sampled span */
+};
+
+/** Decides for a new span and brings its tracestate in line. Returns true: sampled. Any thread; no lock, no memory. */
+bool sonde__sampler_decide(const struct sonde__settings *settings, struct sonde__sampling *sampling);
+
+/* ---- for samplers ---- */
+
+/* threshold 0..SONDE__THRESHOLD_MAX. reliable: it may be told as th. kept: as the parent's, its tracestate stays. */
+struct sonde__intent {
+    uint64_t threshold;
+    bool reliable, kept;
+};
+/** Whether what was carried along decides, and how: the parent's flag, or a decision without one. by_threshold: the
+ *  parent's th is stronger than its flag. False: the root sampler is to decide. */
+bool sonde__intent_carried(struct sonde__sampling *sampling, bool by_threshold, struct sonde__intent *ret_intent);
+/** Whether the agent decides for this service's roots, and how. */
+bool sonde__intent_steered(struct sonde__intent *ret_intent);
+static inline bool sonde__intent_samples(const struct sonde__sampling *sampling, const struct sonde__intent *intent) {
+    return sampling->ot.randomness >= intent->threshold;
+}
+
+/* composed.c */
+struct sonde__intent sonde__composed_intent(const struct sonde_sampler *sampler, struct sonde__sampling *sampling);
+/** A composed sampler that may read a parent's baggage. */
+bool sonde__composed_wants_baggage(const struct sonde_sampler *sampler);
+
+/* rule.c */
+struct sonde__rule {
+    int kind;
+    enum sonde_sampler_parent parent;
+    const char *name, *scope;
+    const struct sonde_attribute *attributes;
+    size_t attribute_count;
+    const struct sonde_sampler *sampler;
+};
+bool sonde__rule_holds(const struct sonde__rule *rule, const struct sonde__sampling *sampling);
+/** pattern: NUL-terminated; * any run of bytes, ? one. */
+bool sonde__pattern_fits(const char *pattern, struct sonde_string text);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Instrumentation scopes: described once in the process memory, named by number in every record.
  * Equal scopes are found by their encoded bytes. */
+#include "instrumentation/trace/scope.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/ring/lock.h"
 #include "instrumentation/ring/thread.h"
@@ -19,7 +20,7 @@ struct scope {
     uint8_t bytes[];
 };
 static struct sonde__lock lock;
-static struct scope *scopes[SONDE_SCOPES_MAX]; /* under the lock; 0 is the default scope and has no entry */
+static struct scope *_Atomic scopes[SONDE_SCOPES_MAX]; /* set under the lock; 0 is the default one, without an entry */
 
 static bool encode(struct sonde__writer *writer, const char *name, const char *version,
                    const struct sonde_attribute *attributes, size_t count) {
@@ -55,8 +56,20 @@ static uint32_t find_or_add(const struct sonde__writer *body, const char *schema
     scope->size = body_size + extra_size;
     memcpy(scope->bytes, body->start, body_size);
     memcpy(scope->bytes + body_size, schema_url, extra_size);
-    scopes[number] = scope;
+    atomic_store_explicit(&scopes[number], scope, memory_order_release);
     return number;
+}
+
+struct sonde_string sonde__scope_name(uint32_t number) {
+    const struct scope *scope =
+        number < SONDE_SCOPES_MAX ? atomic_load_explicit(&scopes[number], memory_order_acquire) : NULL;
+    if (!scope) /* the name is the first field: its tag, a length of one or two bytes */
+        return (struct sonde_string){"", 0};
+    const uint8_t *at = scope->bytes + 1;
+    size_t size = *at++;
+    if (size & 0x80)
+        size = (size & 0x7F) | (size_t)*at++ << 7;
+    return (struct sonde_string){(const char *)at, size};
 }
 
 uint32_t sonde_scope_register(const char *name, const char *version, const char *schema_url,

@@ -9,10 +9,10 @@
 #include "instrumentation/context/clock.h"
 #include "instrumentation/context/context.h"
 #include "instrumentation/ring/producer.h"
+#include "instrumentation/trace/ids.h"
 #include "instrumentation/trace/sampler.h"
 #include "instrumentation/trace/slot.h"
 #include "instrumentation/wire/writer.h"
-#include <sys/random.h>
 
 #define TAIL_SIZE 16u /* dropped counts: three tags and varints of up to 3 bytes */
 
@@ -29,17 +29,8 @@ struct birth {
     uint64_t trace_id[2], parent_id; /* parent_id 0 = root */
     uint32_t flags;                  /* SONDE__ENTRY_*: REMOTE is of the parent, the others of the span */
     struct sonde__texts texts;
+    uint64_t start_unix_ns, start_ticks; /* the clock, when the sampler has read it; else 0 */
 };
-
-static void draw_trace_id(struct sonde__thread *thread, uint64_t id[2]) {
-    if (SONDE__UNLIKELY(!thread->trace_salt) &&
-        (getrandom(&thread->trace_salt, sizeof thread->trace_salt, GRND_NONBLOCK) < 0 || !thread->trace_salt))
-        thread->trace_salt = sonde__thread_draw(thread) | 1;
-    id[0] = sonde__thread_draw(thread) ^ thread->trace_salt;
-    id[1] = sonde__thread_draw(thread);
-    if (!(id[0] | id[1]))
-        id[1] = 1;
-}
 
 /* The parent without its baggage, which a new span passes on untouched: that goes to the entry's texts. */
 static void take_parent(struct sonde__thread *thread, const struct sonde_context *parent,
@@ -61,24 +52,52 @@ static void take_parent(struct sonde__thread *thread, const struct sonde_context
     ret_context->baggage_length = 0;
 }
 
+/* A sampler of the user's may read the baggage too. */
+static void lend_baggage(const struct sonde__thread *thread, const struct sonde__stack_entry *entry,
+                         const struct sonde_context *parent, struct sonde_context *context) {
+    const char *text = parent ? parent->baggage : thread->baggages + entry->texts.baggage_at;
+    uint32_t length = parent ? parent->baggage_length : entry->texts.baggage_length;
+    context->baggage_length = length <= SONDE_BAGGAGE_SIZE_MAX ? length : 0;
+    memcpy(context->baggage, text, context->baggage_length);
+}
+
+/* A trace of its own. Where its id is not random, samplers get randomness that is, and so do those behind us. */
+static void begin_trace(struct sonde__thread *thread, struct sonde_context *context) {
+    static const char digits[] = "0123456789abcdef";
+    uint8_t decision = context->span.decision;
+    uint64_t id[2];
+    memset(&context->span, 0, sizeof context->span);
+    context->span.decision = decision;
+    context->tracestate_length = 0;
+    bool random = sonde__trace_id_make(thread, id);
+    memcpy(context->span.trace_id, id, 16);
+    if (random) {
+        context->span.flags = SONDE_TRACE_FLAG_RANDOM;
+        return;
+    }
+    uint64_t r = sonde__thread_draw(thread);
+    memcpy(context->tracestate, "ot=rv:", 6);
+    for (unsigned i = 0; i < 14; i++, r >>= 4)
+        context->tracestate[6 + i] = digits[r & 15];
+    context->tracestate_length = 6 + 14;
+}
+
 /* Everything but the plain child of the thread's current span: explicit parent, root, tracestate, other samplers. */
 static __attribute__((noinline)) void resolve(struct sonde__thread *thread, const struct sonde_span_options *options,
-                                              struct birth *ret_birth) {
+                                              struct sonde__sampling *sampling, struct birth *ret_birth) {
     struct sonde_context context;
     struct sonde__stack_entry entry;
     take_parent(thread, options->parent, &entry, &context);
-    if (!sonde_span_context_is_valid(&context.span)) {
-        uint8_t decision = context.span.decision;
-        memset(&context.span, 0, sizeof context.span);
-        context.span.decision = decision;
-        context.tracestate_length = 0;
-        draw_trace_id(thread, ret_birth->trace_id);
-        memcpy(context.span.trace_id, ret_birth->trace_id, 16);
-        context.span.flags = SONDE_TRACE_FLAG_RANDOM;
-    }
+    if (!sonde_span_context_is_valid(&context.span))
+        begin_trace(thread, &context);
     memcpy(ret_birth->trace_id, context.span.trace_id, 16);
     memcpy(&ret_birth->parent_id, context.span.span_id, 8);
-    bool sampled = sonde__sampler_decide(&sonde__settings, &context);
+    if (SONDE__UNLIKELY(sonde__composed_wants_baggage(sonde__settings.composed_sampler)))
+        lend_baggage(thread, &entry, options->parent, &context);
+    sampling->context = &context;
+    bool sampled = sonde__sampler_decide(&sonde__settings, sampling);
+    ret_birth->start_unix_ns = sampling->unix_ns;
+    ret_birth->start_ticks = sampling->ticks;
     ret_birth->flags = (context.span.flags & SONDE_TRACE_FLAG_RANDOM) | (sampled ? SONDE_TRACE_FLAG_SAMPLED : 0) |
                        (context.span.is_remote ? SONDE__ENTRY_REMOTE : 0) |
                        (context.span.decision == SONDE_DECISION_DEBUG ? SONDE__ENTRY_DEBUG : 0);
@@ -225,10 +244,13 @@ static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *s
     for (size_t i = 0; SONDE__UNLIKELY(options->links) && i < options->link_count; i++)
         sonde__slot_add_link(thread, slot, &options->links[i]);
     uint64_t start = options->start_unix_ns;
-    if (SONDE__LIKELY(!start))
-        start = sonde__clock_now(&slot->start_ticks);
-    else
-        slot->start_ticks = 0; /* the end is then read from the wall clock */
+    slot->start_ticks = 0; /* the end is then read from the wall clock */
+    if (SONDE__LIKELY(!start)) {
+        start = birth->start_unix_ns;
+        slot->start_ticks = birth->start_ticks;
+        if (SONDE__LIKELY(!start))
+            start = sonde__clock_now(&slot->start_ticks);
+    }
     sonde__store64(body + SONDE__BODY_START, start);
     uint64_t open = (uint64_t)sonde__thread_next_generation(thread) << 32 | SONDE__SLOT_OPEN;
     __atomic_store_n(sonde__slot_word(slot), open, __ATOMIC_RELEASE);
@@ -271,7 +293,7 @@ static inline void push(struct sonde__thread *thread, struct sonde_span *span, c
 
 static inline void begin(struct sonde__thread *thread, struct sonde_span *ret_span, struct sonde_key name,
                          const struct sonde_span_options *options, struct birth birth) {
-    uint64_t span_id = sonde__thread_draw_span_id(thread);
+    uint64_t span_id = sonde__span_id_make(thread);
     memcpy(ret_span->context.trace_id, birth.trace_id, 16);
     memcpy(ret_span->context.span_id, &span_id, 8);
     sonde__store64(&ret_span->context.flags, birth.flags & SONDE__ENTRY_CHILD); /* is_remote and reserved are 0 */
@@ -290,20 +312,40 @@ static inline void begin(struct sonde__thread *thread, struct sonde_span *ret_sp
         push(thread, ret_span, &birth, span_id);
 }
 
-static __attribute__((noinline)) void begin_resolved(struct sonde__thread *thread, struct sonde_span *ret_span,
+/* Options of a caller built against another version: what it does not know is default. */
+static const struct sonde_span_options *whole(const struct sonde_span_options *options,
+                                              struct sonde_span_options *copy) {
+    if (SONDE__LIKELY(options->size >= sizeof *copy))
+        return options;
+    *copy = default_options;
+    memcpy(copy, options, options->size);
+    return copy;
+}
+
+/* Of the options, then of the samplers. Outside enter/leave. */
+static SONDE__COLD void set_attributes(struct sonde_span *span, const struct sonde_span_options *options,
+                                       const struct sonde__sampling *sampling) {
+    for (size_t i = 0; options->attributes && i < options->attribute_count; i++)
+        sonde_span_set(span, &options->attributes[i]);
+    for (uint32_t i = 0; sampling && i < sampling->added_count; i++)
+        for (size_t k = 0; k < sampling->added[i].count; k++)
+            sonde_span_set(span, &sampling->added[i].attributes[k]);
+}
+
+static __attribute__((noinline)) void start_resolved(struct sonde__thread *thread, struct sonde_span *ret_span,
                                                      struct sonde_key name, const struct sonde_span_options *options) {
-    struct sonde_span_options copy = default_options;
+    struct sonde__sampling sampling = {.name = name, .options = options};
     struct birth birth;
-    if (options->size < sizeof copy) { /* a caller built against another version: what it does not know is default */
-        memcpy(&copy, options, options->size);
-        options = &copy;
-    }
-    resolve(thread, options, &birth);
+    resolve(thread, options, &sampling, &birth);
     begin(thread, ret_span, name, options, birth);
+    sonde__thread_leave(thread);
+    if (ret_span->slot && (options->attributes || sampling.added_count))
+        set_attributes(ret_span, options, &sampling);
 }
 
 void sonde__span_start_slow(struct sonde_span *ret_span, struct sonde_key name,
                             const struct sonde_span_options *options) {
+    struct sonde_span_options copy;
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread)) {
         start_refused(ret_span, options);
@@ -314,17 +356,18 @@ void sonde__span_start_slow(struct sonde_span *ret_span, struct sonde_key name,
         start_passed_on(ret_span, options);
         return;
     }
-    if (!options)
-        options = &default_options;
+    options = options ? whole(options, &copy) : &default_options;
     const struct sonde__stack_entry *top = &thread->stack[thread->depth];
-    if (SONDE__LIKELY(options->size >= sizeof *options && !options->parent && top->span_id &&
-                      !(top->flags & SONDE__ENTRY_RESOLVE) && sonde__settings.sampler_parent_based)) {
-        struct birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->flags, top->texts};
-        begin(thread, ret_span, name, options, birth);
-    } else {
-        begin_resolved(thread, ret_span, name, options);
+    if (SONDE__UNLIKELY(options->parent || !top->span_id || (top->flags & SONDE__ENTRY_RESOLVE) ||
+                        !sonde__settings.children_are_plain)) {
+        start_resolved(thread, ret_span, name, options);
+        return;
     }
+    struct birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->flags, top->texts, 0, 0};
+    begin(thread, ret_span, name, options, birth);
     sonde__thread_leave(thread);
+    if (ret_span->slot && options->attributes)
+        set_attributes(ret_span, options, NULL);
 }
 
 /* ---- end ---- */

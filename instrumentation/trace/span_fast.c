@@ -14,7 +14,8 @@ static const struct sonde_span_options default_options = SONDE_SPAN_OPTIONS_INIT
 /* Options that ask for nothing out of the way. */
 static ALWAYS_INLINE bool options_are_plain(const struct sonde_span_options *options) {
     return options->size >= sizeof *options && options->scope < SONDE_SCOPES_MAX &&
-           !((uintptr_t)options->parent | (uintptr_t)options->links | options->start_unix_ns);
+           !((uintptr_t)options->parent | (uintptr_t)options->links | (uintptr_t)options->attributes |
+             options->start_unix_ns);
 }
 
 /* Fills and opens a free slot. False: nothing has changed that anybody sees. */
@@ -107,7 +108,7 @@ SONDE__HOT void sonde_span_start(struct sonde_span *ret_span, struct sonde_key n
         const struct sonde__stack_entry *parent = &thread->stack[thread->depth];
         uint32_t flags = parent->flags;
         if (SONDE__LIKELY(options_are_plain(options) && parent->span_id && !(flags & SONDE__ENTRY_RESOLVE) &&
-                          thread->depth < SONDE_CONTEXT_DEPTH_MAX && sonde__settings.sampler_parent_based)) {
+                          thread->depth < SONDE_CONTEXT_DEPTH_MAX && sonde__settings.children_are_plain)) {
             if (flags & SONDE_TRACE_FLAG_SAMPLED) {
                 start_recorded(ret_span, name.text, sonde__key_rest(name), options, thread);
                 return;

@@ -24,6 +24,7 @@ struct fake_agent {
     int listener, stop, control_fd;
     pthread_t thread;
     struct sonde__control *control;
+    size_t control_size; /* 0 = SONDE__CONTROL_SIZE; SONDE__PAGE as layout 1.0 had it */
     _Atomic uint32_t evict_next, refuse_process, mute, odd_size; /* what to do wrong */
     _Atomic uint32_t connections, hellos, processes, threads, flushes, byes, closes;
     _Atomic uint64_t pulled;        /* number of the last PULLED */
@@ -206,11 +207,15 @@ static void fake_agent_start(struct fake_agent *agent) {
     agent->doorbell = -1;
     agent->stop = eventfd(0, EFD_CLOEXEC);
     agent->control_fd = memfd_create("control", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    CHECK(ftruncate(agent->control_fd, SONDE__PAGE) == 0);
+    const size_t control_size = agent->control_size ? agent->control_size : SONDE__CONTROL_SIZE;
+    CHECK(ftruncate(agent->control_fd, (off_t)control_size) == 0);
     CHECK(fcntl(agent->control_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
-    agent->control = mmap(NULL, SONDE__PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, agent->control_fd, 0);
+    agent->control = mmap(NULL, control_size, PROT_READ | PROT_WRITE, MAP_SHARED, agent->control_fd, 0);
     CHECK(agent->control != MAP_FAILED);
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &now);
     agent->control->layout_major = SONDE__LAYOUT_MAJOR;
+    agent->control->start_unix_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     atomic_store(&agent->control->magic, SONDE__MAGIC);
     agent->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     CHECK(bind(agent->listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(agent->listener, 8) == 0);

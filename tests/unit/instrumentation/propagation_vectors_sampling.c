@@ -34,7 +34,8 @@ static bool th_is_kept(void) {
     struct sonde_string value;
     static struct sonde_context copy;
     sonde_context_copy(&copy, &context);
-    (void)sonde__sampler_decide(&settings, &copy);
+    struct sonde__sampling sampling = {.context = &copy};
+    (void)sonde__sampler_decide(&settings, &sampling);
     return sonde_tracestate_get(&copy, "ot", 2, &value) && memmem(value.data, value.size, "th:", 3);
 }
 

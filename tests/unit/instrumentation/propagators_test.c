@@ -266,6 +266,11 @@ static void decisions_survive_plain_forwarding(void **state) {
     }
 }
 
+static bool decide(const struct sonde__settings *settings, struct sonde_context *parent) {
+    struct sonde__sampling sampling = {.context = parent};
+    return sonde__sampler_decide(settings, &sampling);
+}
+
 static void sampler_hears_a_decision_only_when_it_hears_parents(void **state) {
     (void)state;
     struct sonde__settings settings = {.sampler_parent_based = true, .sampler = SONDE__SAMPLER_ALWAYS_OFF};
@@ -287,7 +292,7 @@ static void sampler_hears_a_decision_only_when_it_hears_parents(void **state) {
         parent.span.decision = (uint8_t)rows[i].decision;
         settings.sampler_parent_based = rows[i].parent_based;
         settings.sampler = rows[i].always_on ? SONDE__SAMPLER_ALWAYS_ON : SONDE__SAMPLER_ALWAYS_OFF;
-        assert_int_equal(sonde__sampler_decide(&settings, &parent), rows[i].sampled);
+        assert_int_equal(decide(&settings, &parent), rows[i].sampled);
     }
     struct sonde_context forced; /* kept by will: th goes, rv stays */
     sonde_context_init(&forced);
@@ -295,7 +300,7 @@ static void sampler_hears_a_decision_only_when_it_hears_parents(void **state) {
     forced.span.decision = SONDE_DECISION_DEBUG;
     assert_true(sonde_tracestate_append(&forced, "ot=th:8;rv:00000000000000,a=1", 29));
     settings.sampler_parent_based = true;
-    assert_true(sonde__sampler_decide(&settings, &forced));
+    assert_true(decide(&settings, &forced));
     assert_int_equal(forced.tracestate_length, 24);
     assert_memory_equal(forced.tracestate, "ot=rv:00000000000000,a=1", 24);
 }

@@ -21,6 +21,11 @@ static struct sonde_context parent(uint8_t flags, const char *tracestate) {
     return context;
 }
 
+static bool decide(const struct sonde__settings *settings, struct sonde_context *context) {
+    struct sonde__sampling sampling = {.context = context};
+    return sonde__sampler_decide(settings, &sampling);
+}
+
 static void threshold_has_the_digits_of_the_table(void **state) {
     (void)state;
     static const struct {
@@ -118,13 +123,13 @@ static void parent_based_follows_the_flag_and_erases_a_false_th(void **state) {
     settings->sampler = SONDE__SAMPLER_ALWAYS_OFF; /* for roots only */
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct sonde_context context = parent(rows[i].flags, rows[i].in);
-        assert_int_equal(sonde__sampler_decide(settings, &context), rows[i].flags & 1);
+        assert_int_equal(decide(settings, &context), rows[i].flags & 1);
         assert_int_equal(context.tracestate_length, strlen(rows[i].out));
         assert_memory_equal(context.tracestate, rows[i].out, strlen(rows[i].out));
     }
     struct sonde_context root = parent(SONDE_TRACE_FLAG_RANDOM, "");
     memset(root.span.span_id, 0, 8);
-    assert_false(sonde__sampler_decide(settings, &root));
+    assert_false(decide(settings, &root));
     free(settings);
 }
 
@@ -153,7 +158,7 @@ static void ratio_samples_by_the_threshold_and_says_so(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct sonde_context context = parent(0, rows[i].in);
         settings->sampler_ratio = rows[i].ratio;
-        assert_int_equal(sonde__sampler_decide(settings, &context), rows[i].sampled);
+        assert_int_equal(decide(settings, &context), rows[i].sampled);
         assert_int_equal(context.tracestate_length, strlen(rows[i].out));
         assert_memory_equal(context.tracestate, rows[i].out, strlen(rows[i].out));
     }
@@ -190,10 +195,10 @@ static void always_samplers_ignore_the_parent_unless_told(void **state) {
     struct sonde__settings *settings = calloc(1, sizeof *settings);
     struct sonde_context context = parent(0, "foo=1");
     settings->sampler = SONDE__SAMPLER_ALWAYS_ON;
-    assert_true(sonde__sampler_decide(settings, &context));
+    assert_true(decide(settings, &context));
     context = parent(1, "foo=1,ot=th:8");
     settings->sampler = SONDE__SAMPLER_ALWAYS_OFF;
-    assert_false(sonde__sampler_decide(settings, &context));
+    assert_false(decide(settings, &context));
     assert_int_equal(context.tracestate_length, 5); /* th would be a lie now */
     free(settings);
 }
@@ -216,7 +221,7 @@ static void ratios_keep_nested_sets(void **state) {
         for (int r = 0; r < 5; r++) {
             struct sonde_context copy = context;
             settings->sampler_ratio = ratios[r];
-            bool sampled = sonde__sampler_decide(settings, &copy);
+            bool sampled = decide(settings, &copy);
             assert_true(sampled || !before);
             kept[r] += before = sampled;
         }

@@ -55,7 +55,14 @@ static void samplers_are_known_by_name(void) {
         {"parentbased_traceidratio", "", SONDE__SAMPLER_RATIO, true, 1, 0},
         {"traceidratio", "1.5", SONDE__SAMPLER_RATIO, false, 1, 1},
         {"traceidratio", "half", SONDE__SAMPLER_RATIO, false, 1, 1},
-        {"jaeger_remote", NULL, SONDE__SAMPLER_ALWAYS_ON, true, 1, 1},
+        {"jaeger_remote", NULL, SONDE__SAMPLER_RATIO, false, 0.001, 0}, /* the agent is the remote */
+        {"parentbased_jaeger_remote", "initialSamplingRate=0.25", SONDE__SAMPLER_RATIO, true, 0.25, 0},
+        {"parentbased_jaeger_remote", "initialSamplingRate=2", SONDE__SAMPLER_RATIO, true, 0.001, 1},
+        {"jaeger_remote", "endpoint=http://h:14250,initialSamplingRate=0.5", SONDE__SAMPLER_RATIO, false, 0.5, 1},
+        {"sonde_rate_limiting", "10.5", SONDE__SAMPLER_RATE, false, 1, 0},
+        {"parentbased_sonde_rate_limiting", "-1", SONDE__SAMPLER_RATE, true, 1, 1},
+        {"xray", NULL, SONDE__SAMPLER_ALWAYS_ON, true, 1, 1},
+        {"consistent_probability", NULL, SONDE__SAMPLER_ALWAYS_ON, true, 1, 1},
         {"", NULL, SONDE__SAMPLER_ALWAYS_ON, true, 1, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -69,6 +76,8 @@ static void samplers_are_known_by_name(void) {
             CHECK(sonde__settings.sampler_parent_based == cases[i].parent_based);
             double difference = sonde__settings.sampler_ratio - cases[i].ratio;
             CHECK(difference < 1e-12 && difference > -1e-12);
+            if (cases[i].kind == SONDE__SAMPLER_RATE)
+                CHECK(sonde__settings.sampler_rate == (cases[i].reports ? 100 : 10.5));
             CHECK(reports == cases[i].reports);
             _exit(0);
         }
