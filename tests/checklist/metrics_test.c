@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The specification's checklist: metrics. Each test is named after its item in items.tsv. Values are read back as the
  * agent reads them. */
+#include "instrumentation/link/puller.h"
 #include "tests/checklist/checklist.h"
 /* after cmocka.h */
 #include "tests/unit/instrumentation/read_back.h"
@@ -111,6 +112,39 @@ static void histogram(void **state) {
     assert_int_equal(series.histogram->count, 3);
     assert_int_equal(series.histogram->zero_count, 1);
     assert_true(series.histogram->sum == 5.5 && series.histogram->min == 0 && series.histogram->max == 4);
+}
+
+/* One round of the callbacks, as when the agent pulls; no agent is needed for it. */
+static struct sonde_instrument observed[3];
+static void observe(struct sonde_observer *observer, void *value) {
+    struct sonde_attribute attribute = sonde_attribute_string(SONDE_KEY("pool"), "a");
+    for (int i = 0; i < 3; i++)
+        sonde_observer_set(observer, observed[i], *(int64_t *)value, &attribute, 1);
+}
+static void observe_once(struct sonde_instrument instrument, int64_t value) {
+    struct sonde_observable observable;
+    for (int i = 0; i < 3; i++)
+        observed[i] = instrument;
+    assert_int_equal(sonde_observable_register(observe, &value, &instrument, 1, &observable), 0);
+    uint32_t round = sonde__puller_ask();
+    for (int i = 0; !sonde__puller_is_done(round); i++) {
+        assert_true(i < 10000);
+        usleep(1000);
+    }
+    assert_int_equal(value_of(instrument, "pool"), value);
+    sonde_observable_unregister(observable);
+}
+static void asynchronous_counter(void **state) {
+    (void)state;
+    observe_once(make("async.counter", SONDE_OBSERVABLE_COUNTER), 5); /* the total, three times reported */
+}
+static void asynchronous_up_down_counter(void **state) {
+    (void)state;
+    observe_once(make("async.updown", SONDE_OBSERVABLE_UP_DOWN_COUNTER), -5);
+}
+static void asynchronous_gauge(void **state) {
+    (void)state;
+    observe_once(make("async.gauge", SONDE_OBSERVABLE_GAUGE), -7);
 }
 
 static void instruments_have_name_kind_unit_description(void **state) {
@@ -372,6 +406,9 @@ int main(void) {
         WITH_READER(up_down_counter),
         WITH_READER(gauge),
         WITH_READER(histogram),
+        WITH_READER(asynchronous_counter),
+        WITH_READER(asynchronous_up_down_counter),
+        WITH_READER(asynchronous_gauge),
         WITH_READER(instruments_have_name_kind_unit_description),
         WITH_READER(name_and_unit_syntax),
         WITH_READER(duplicate_registration_keeps_the_first_and_warns),
