@@ -284,8 +284,12 @@ static int inject_rest(const struct sonde_context *context, const struct sonde_c
 static int datadog_inject(const struct sonde_context *context, const struct sonde_carrier *carrier) {
     const struct sonde_span_context *span = &context->span;
     uint64_t low = sonde__id_number(span->trace_id + 8);
-    if (!sonde_span_context_is_valid(span) || low == 0) /* 64 bits of zero are no id there */
+    if (!sonde_span_context_is_valid(span))
         return 0;
+    if (low == 0) { /* 64 bits of zero are no id there; nor is what an earlier send left */
+        sonde__carrier_remove(carrier, SONDE__FIELD_DATADOG_TRACE_ID);
+        return 0;
+    }
     int error = set_number(carrier, SONDE__FIELD_DATADOG_TRACE_ID, low);
     if (error)
         return error;

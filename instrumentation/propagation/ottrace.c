@@ -32,8 +32,11 @@ static int ot_inject(const struct sonde_context *context, const struct sonde_car
     const struct sonde_span_context *span = &context->span;
     char text[16];
     int error = 0;
+    bool valid = sonde_span_context_is_valid(span);
     /* The half that goes out must be an id of its own. */
-    if (sonde_span_context_is_valid(span) && sonde__id_number(span->trace_id + 8)) {
+    if (valid && !sonde__id_number(span->trace_id + 8)) {
+        sonde__carrier_remove(carrier, SONDE__FIELD_OT_TRACE_ID); /* of an earlier send */
+    } else if (valid) {
         sonde__hex_write8(span->trace_id + 8, text);
         if ((error = sonde__carrier_set(carrier, SONDE__FIELD_OT_TRACE_ID, text, sizeof text)))
             return error;
