@@ -237,7 +237,11 @@ void sonde__baggage_add_coded(struct sonde_context *context, struct sonde_string
     struct sonde__baggage_reader reader;
     struct member member = {.key = key, .value = value, .is_whole = false};
     struct run run = {NULL, NULL};
+    struct sonde_baggage_entry entry;
     const char *end = value.data + value.size;
+    if (sonde_baggage_find(context, key, &entry) && entry.value.size == value.size &&
+        memcmp(entry.value.data, value.data, value.size) == 0)
+        return; /* of another format, which may know its metadata, too */
     if (!key.size || skip_class(key.data, key.data + key.size, SONDE__BAGGAGE_KEY) != key.data + key.size ||
         value_end(value.data, end) != end)
         return;
