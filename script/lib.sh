@@ -77,6 +77,43 @@ jars() {
     rm -f "$log"
 }
 
+# node_modules: what tests/interop/peers/js/package-lock.json lists, in .cache/peers-js. As with jars(), a test without it is skipped.
+node_modules() {
+    local from=tests/interop/peers/js dir=.cache/peers-js log
+    cmp -s "$dir/lock.done" "$from/package-lock.json" && return 0
+    command -v npm >/dev/null || packages script/packages-js.txt # Node.js may be there from elsewhere
+    say "installing npm packages into $dir"
+    log=$(mktemp)
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    cp "$from/package.json" "$from/package-lock.json" "$dir"
+    if npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --no-update-notifier >"$log" 2>&1; then
+        cp "$from/package-lock.json" "$dir/lock.done"
+    else
+        tail -n 10 "$log" >&2
+        say "cannot install what $from/package-lock.json lists"
+        rm -rf "$dir"
+    fi
+    rm -f "$log"
+}
+
+# java_peer: tests/interop/peers/java compiled into .cache/peers-java/peer.jar, beside the jars that it needs.
+java_peer() {
+    local from=tests/interop/peers/java dir=.cache/peers-java log
+    jars "$from/pom.xml" "$dir"
+    [ -f "$dir/pom.done" ] || return 0
+    [ -f "$dir/peer.jar" ] && [ -z "$(find "$from" -name '*.java' -newer "$dir/peer.jar")" ] && return 0
+    log=$(mktemp)
+    rm -rf "$dir/classes" "$dir/peer.jar"
+    if ! { javac -encoding UTF-8 -cp "$dir/*" -d "$dir/classes" "$from"/*.java && jar cf "$dir/peer.jar" -C "$dir/classes" .; } \
+        >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        die "cannot compile $from"
+    fi
+    rm -f "$log"
+}
+
 # build DIR [MESON OPTION...]: configures (again when the options differ) and compiles. Quiet unless it fails.
 build() {
     local dir=$1 log options

@@ -12,8 +12,10 @@ static void open_nats(int port, const char *queue, bool consume) {
     (void)snprintf(url, sizeof url, "nats://127.0.0.1:%d", port);
     subject = queue;
     require(natsConnection_ConnectTo(&connection, url) == NATS_OK, "connect");
-    if (consume)
-        require(natsConnection_SubscribeSync(&subscription, connection, subject) == NATS_OK, "subscribe");
+    if (!consume)
+        return;
+    require(natsConnection_SubscribeSync(&subscription, connection, subject) == NATS_OK, "subscribe");
+    require(natsConnection_FlushTimeout(connection, PATIENCE_MS) == NATS_OK, "flush"); /* the server knows of it */
 }
 
 static void send_nats(const struct round *round) {

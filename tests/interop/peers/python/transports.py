@@ -105,23 +105,21 @@ def kafka_receive(peer, host, port, topic):
 
 def _pika_channel(host, port, queue):
     import pika
+    from opentelemetry.instrumentation.pika import PikaInstrumentor
     connection = pika.BlockingConnection(pika.ConnectionParameters(host, port))
     channel = connection.channel()
+    PikaInstrumentor.instrument_channel(channel)  # instrument() would wrap it twice, and make two spans a message
     channel.queue_declare(queue)
     return connection, channel
 
 
 def rabbitmq_send(peer, host, port, queue):
-    from opentelemetry.instrumentation.pika import PikaInstrumentor
-    PikaInstrumentor().instrument()
     connection, channel = _pika_channel(host, port, queue)
     peer.act(lambda _: channel.basic_publish("", queue, BODY))
     connection.close()
 
 
 def rabbitmq_receive(peer, host, port, queue):
-    from opentelemetry.instrumentation.pika import PikaInstrumentor
-    PikaInstrumentor().instrument()
     connection, channel = _pika_channel(host, port, queue)
 
     def on_message(_, method, __, body):
