@@ -75,7 +75,8 @@ SONDE_API int sonde_inject(const struct sonde_context *context, const struct son
 
 /** Reads a context out of a carrier, by the formats that are configured.
  *  ret_context  always written: the remote context, or the invalid one; a decision and baggage may be there without a
- *               span context, so hand it to sonde_span_start() as the parent either way.
+ *               span context, so hand it to sonde_span_start() as the parent either way. SONDE_EXTRACT_FIELDS of X-Ray
+ *               may leave a trace id beside a span id of zero: a load balancer's Root, of whom no span is known.
  *  Returns why there is no span context, or SONDE_EXTRACT_OK, _TRACESTATE, _TAGS_MALFORMED, _TAGS_LENGTH. */
 SONDE_API enum sonde_extract_reason sonde_extract(const struct sonde_carrier *carrier,
                                                   struct sonde_context *ret_context);
@@ -84,12 +85,26 @@ SONDE_API enum sonde_extract_reason sonde_extract(const struct sonde_carrier *ca
  *  TRUST   it is the parent.
  *  LINK    a new trace begins here, by our own sampler; the remote span context is there for a link. No decision and no
  *          baggage comes in.
- *  IGNORE  the carrier is not looked at. */
+ *  IGNORE  the carrier is not looked at.
+ *  RESAMPLE  it is the parent, but whether the trace is kept from here on our own sampler decides, whatever it says. */
 enum sonde_entry {
     SONDE_ENTRY_TRUST = 0,
     SONDE_ENTRY_LINK,
     SONDE_ENTRY_IGNORE,
+    SONDE_ENTRY_RESAMPLE,
 };
+
+/** How many contexts a second that ask to be kept (the sampled flag, B3's and Jaeger's debug) an entry point believes: a
+ *  peer that sets the flag on all it sends then costs no more than that, and past it what our own sampler keeps, as if
+ *  nobody had said anything. One for each entry point or kind of peer, as long as it is open; threads share it without
+ *  a lock. All zero believes none. */
+struct sonde_entry_budget {
+    uint64_t internal[3];
+};
+
+/** per_second  0 (none) or above, at most 1,000,000.  burst  at once after a quiet time; 0 = what a second allows.
+ *  Returns 0, or SONDE_EINVALID (none is believed then). */
+SONDE_API int sonde_entry_budget_init(struct sonde_entry_budget *ret_budget, double per_second, uint32_t burst);
 
 /** Set up with SONDE_EXTRACT_OPTIONS_INIT.
  *  size         sizeof(struct sonde_extract_options), so that the struct can grow.
@@ -97,16 +112,18 @@ enum sonde_entry {
  *  propagators  names separated by commas, as OTEL_PROPAGATORS has them; NULL = the configured ones. Unknown names are
  *               skipped. Borrowed.
  *  ret_link     LINK: written always, with the remote context (no baggage, no decision) or the invalid one; borrowed,
- *               may be NULL. */
+ *               may be NULL.
+ *  budget       TRUST: see there; NULL = no bound. Borrowed. */
 struct sonde_extract_options {
     size_t size;
     enum sonde_entry entry;
     const char *propagators;
     struct sonde_context *ret_link;
+    struct sonde_entry_budget *budget;
 };
 
 #ifdef __cplusplus
-#define SONDE_EXTRACT_OPTIONS_INIT { sizeof(struct sonde_extract_options), SONDE_ENTRY_TRUST, nullptr, nullptr }
+#define SONDE_EXTRACT_OPTIONS_INIT { sizeof(struct sonde_extract_options), SONDE_ENTRY_TRUST, nullptr, nullptr, nullptr }
 #else
 #define SONDE_EXTRACT_OPTIONS_INIT { .size = sizeof(struct sonde_extract_options) }
 #endif

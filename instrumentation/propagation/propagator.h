@@ -15,8 +15,8 @@
  *  inject   context may be without ids (then: only what goes without them). Returns 0 or the carrier's first error, and
  *           leaves no pair of values that do not belong together.
  *  extract  found a span context (sonde__reason_is_found()): has put it in with sonde__context_found(). Otherwise the
- *           span of *context is as it was, but for a decision put in with sonde__decision_found(); baggage is added to
- *           what is there.
+ *           span of *context is as it was, but for a decision put in with sonde__decision_found() (and a Root of X-Ray
+ *           whose span is not known); baggage is added to what is there.
  *  Both: any thread, never block, no allocation, everything borrowed. */
 struct sonde__propagator {
     const char *name, *summary;

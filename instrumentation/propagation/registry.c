@@ -2,6 +2,7 @@
 /* The only list of propagators, the choice among them, and the public calls that walk it. A choice is a word: a row
  * number (from 1) in each 4 bits, the first in use lowest; so it can change at any time, without a lock or a lifetime.
  */
+#include "instrumentation/propagation/entry.h"
 #include "instrumentation/propagation/stale.h"
 #include "instrumentation/resource/environment.h"
 #include "instrumentation/resource/settings.h"
@@ -239,8 +240,10 @@ enum sonde_extract_reason sonde_extract_with(const struct sonde_carrier *carrier
     }
     uint64_t choice = copy.propagators ? parse(copy.propagators, NULL, &good) : choice_get();
     enum sonde_extract_reason reason = extract(choice, carrier, ret_context);
-    if (copy.entry == SONDE_ENTRY_TRUST)
+    if (copy.entry != SONDE_ENTRY_LINK) {
+        sonde__entry_judge(ret_context, copy.entry, copy.budget);
         return reason;
+    }
     if (copy.ret_link && sonde__reason_is_found(reason)) {
         ret_context->baggage_length = 0;
         ret_context->span.decision = SONDE_DECISION_NONE;

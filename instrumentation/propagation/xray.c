@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* AWS X-Ray: x-amzn-trace-id: Root=1-8 digits-24 digits;Parent=16 digits;Sampled=0|1|?[;Lineage=..], in any order, with
  * fields of others in between (a load balancer puts Self first and leaves Parent out: then there is no span to be a
- * child of). Lineage travels as the baggage entry of that name. `xray-lambda` reads the variable _X_AMZN_TRACE_ID,
+ * child of, and the trace id is left beside a span id of zero for who wants to note it). Lineage travels as the baggage entry of that name. `xray-lambda` reads the variable _X_AMZN_TRACE_ID,
  * which the runtime sets per invocation, unless an earlier format has found a context, and else the carrier.
  * Source: AWS X-Ray developer guide, tracing header; opentelemetry-java-contrib, aws-xray-propagator. */
 #include "instrumentation/context/baggage.h"
@@ -104,6 +104,7 @@ static inline bool read_sampled(char c, struct sonde__ids *ids) {
 static __attribute__((noinline)) enum sonde_extract_reason
 read_any(const char *text, size_t size, struct sonde__ids *ids, struct sonde_string *ret_lineage) {
     struct fields fields = {.root.size = 0};
+    ids->high = ids->low = 0;
     if (!split(text, size, &fields) || fields.root.size != ROOT_SIZE)
         return SONDE_EXTRACT_FIELDS;
     enum sonde_extract_reason reason = read_root(fields.root.data, ids);
@@ -184,6 +185,10 @@ static enum sonde_extract_reason extract_text(struct sonde_string text, struct s
     struct sonde__ids ids;
     struct sonde_string lineage;
     enum sonde_extract_reason reason = read_value(text.data, text.size, &ids, &lineage);
+    if (reason == SONDE_EXTRACT_FIELDS && (ids.high | ids.low) && !sonde_span_context_is_valid(&context->span)) {
+        memcpy(context->span.trace_id, &ids.high, 8); /* a Root of whom no span is known */
+        memcpy(context->span.trace_id + 8, &ids.low, 8);
+    }
     if (reason != SONDE_EXTRACT_OK)
         return reason;
     sonde__context_found(context, &ids);

@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sonde/carrier/http.h>
+#include <sonde/carrier/websocket.h>
 #include <sonde/sonde.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -239,6 +240,13 @@ static void propagators(int i) {
     (void)sonde_inject_as(all, &context, &carrier);
     options.propagators = all;
     (void)sonde_extract_with(&carrier, &options, &back);
+    static struct sonde_entry_budget budget;
+    if (!budget.internal[0])
+        (void)sonde_entry_budget_init(&budget, 1000, 1);
+    options.budget = &budget;
+    (void)sonde_extract_with(&carrier, &options, &back);
+    sonde_baggage_clear(&context); /* a request that is sent again */
+    (void)sonde_inject_as(all, &context, &carrier);
     struct sonde_context_token token = sonde_context_attach(&back);
     (void)sonde_baggage_set(NULL, sonde_text("l"), sonde_text("\xff"), sonde_text(""));
     (void)sonde_baggage_find(NULL, sonde_text("l"), &entry);
@@ -246,6 +254,9 @@ static void propagators(int i) {
     (void)sonde_baggage_remove(NULL, sonde_text("l"));
     sonde_context_detach(token);
     sonde_propagation_clear(&carrier);
+    struct sonde_string url =
+        sonde_text("/?traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01&baggage=k%3Dv");
+    (void)sonde_websocket_extract(&carrier, url.data, url.size, &back);
 }
 
 static struct sonde_instrument instrument_of(enum sonde_instrument_kind kind, const char *name) {

@@ -391,6 +391,91 @@ static void entry_mode_says_what_a_peer_is_worth(void **state) {
     assert_int_equal(sonde_extract_with(&carrier, NULL, &back), SONDE_EXTRACT_OK);
 }
 
+static enum sonde_extract_reason extract_believing(const char *propagators, enum sonde_entry entry,
+                                                   struct sonde_entry_budget *budget) {
+    struct sonde_extract_options options = SONDE_EXTRACT_OPTIONS_INIT;
+    options.propagators = propagators;
+    options.entry = entry;
+    options.budget = budget;
+    return sonde_extract_with(&carrier, &options, &back);
+}
+
+static void entry_mode_resample_takes_the_ids_and_decides_anew(void **state) {
+    (void)state;
+    add("traceparent", "00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-03");
+    add("tracestate", "a=1");
+    add("b3", "d");
+    for (int sampled = 0; sampled < 2; sampled++) {
+        headers[0].value = sonde_text(sampled ? "00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-03"
+                                              : "00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-02");
+        assert_int_equal(extract_believing("tracecontext", SONDE_ENTRY_RESAMPLE, NULL), SONDE_EXTRACT_OK);
+        assert_int_equal(back.span.trace_id[0], 0x80);
+        assert_int_equal(back.span.flags, SONDE_TRACE_FLAG_RANDOM);
+        assert_int_equal(back.span.decision, SONDE_DECISION_DEFER);
+        assert_int_equal(back.tracestate_length, 3);
+    }
+    assert_int_equal(extract_believing("b3", SONDE_ENTRY_RESAMPLE, NULL), SONDE_EXTRACT_DECISION);
+    assert_int_equal(back.span.decision, SONDE_DECISION_NONE);
+}
+
+static void entry_budget_bounds_what_peers_can_have_kept(void **state) {
+    struct sonde_entry_budget none = {{0}}, few;
+    (void)state;
+    assert_int_equal(sonde_entry_budget_init(&few, 0.0001, 3), 0); /* three now, the next in hours */
+    add("traceparent", "00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-00");
+    for (int i = 0; i < 10; i++) { /* what does not ask takes nothing */
+        assert_int_equal(extract_believing("tracecontext", SONDE_ENTRY_TRUST, &few), SONDE_EXTRACT_OK);
+        assert_int_equal(back.span.decision, SONDE_DECISION_NONE);
+    }
+    headers[0].value = sonde_text("00-80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-01");
+    add("b3", "d");
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(extract_believing("tracecontext", SONDE_ENTRY_TRUST, &few), SONDE_EXTRACT_OK);
+        assert_int_equal(back.span.flags, i < 3 ? SONDE_TRACE_FLAG_SAMPLED : 0);
+        assert_int_equal(back.span.decision, i < 3 ? SONDE_DECISION_NONE : SONDE_DECISION_DEFER);
+        assert_int_equal(back.span.trace_id[0], 0x80);
+    }
+    assert_int_equal(extract_believing("b3", SONDE_ENTRY_TRUST, &few), SONDE_EXTRACT_DECISION);
+    assert_int_equal(back.span.decision, SONDE_DECISION_NONE); /* nor a debug trace */
+    assert_int_equal(extract_believing("b3", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_DECISION);
+    assert_int_equal(back.span.decision, SONDE_DECISION_DEBUG);
+    assert_int_equal(extract_believing("tracecontext", SONDE_ENTRY_TRUST, &none), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.decision, SONDE_DECISION_DEFER);
+    assert_int_equal(sonde_entry_budget_init(&few, -1, 0), SONDE_EINVALID);
+    assert_int_equal(extract_believing("tracecontext", SONDE_ENTRY_TRUST, &few), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.decision, SONDE_DECISION_DEFER);
+    assert_int_equal(sonde_entry_budget_init(&few, 0, 0), 0);
+}
+
+static void xray_root_without_a_parent_is_noted_and_no_parent(void **state) {
+    (void)state;
+    add("x-amzn-trace-id", "Self=1-2-3;Root=1-8a3c60f7-d188f8fa79d48a391a778fa6");
+    assert_int_equal(extract_as("xray", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_FIELDS);
+    assert_false(sonde_span_context_is_valid(&back.span));
+    assert_int_equal(back.span.trace_id[0], 0x8a);
+    assert_int_equal(back.span.trace_id[15], 0xa6);
+    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+    struct sonde_span span;
+    options.parent = &back;
+    sonde_span_start(&span, SONDE_NAME("root"), &options);
+    assert_memory_not_equal(span.context.trace_id, back.span.trace_id, 16); /* a trace of its own */
+    sonde_span_end(&span);
+    add("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1");
+    for (int order = 0; order < 2; order++) {
+        assert_int_equal(extract_as(order ? "xray,b3" : "b3,xray", SONDE_ENTRY_TRUST, NULL), SONDE_EXTRACT_OK);
+        assert_int_equal(back.span.trace_id[0], 0x80);
+    }
+    static const char *const bad[] = {"Root=1-8a3c60f7-d188f8fa79d48a391a778fa",
+                                      "Root=2-8a3c60f7-d188f8fa79d48a391a778fa6",
+                                      "Root=1-00000000-000000000000000000000000", "junk", "Parent=53995c3f42cd8ad8"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        static const uint8_t zero[16];
+        headers[0].value = sonde_text(bad[i]);
+        assert_true(extract_as("xray", SONDE_ENTRY_TRUST, NULL) != SONDE_EXTRACT_OK);
+        assert_memory_equal(back.span.trace_id, zero, 16);
+    }
+}
+
 static void clear_takes_out_what_inject_puts_in(void **state) {
     (void)state;
     char all[256] = "tracecontext,baggage,b3,b3multi,jaeger,xray,gcloud,datadog,ottrace,grpc-trace-bin";
@@ -446,6 +531,9 @@ int main(void) {
         CASE(same_ids_in_two_formats_keep_what_one_alone_can_say),
         CASE(reasons_tell_the_most_that_is_known),
         CASE(entry_mode_says_what_a_peer_is_worth),
+        CASE(entry_mode_resample_takes_the_ids_and_decides_anew),
+        CASE(entry_budget_bounds_what_peers_can_have_kept),
+        CASE(xray_root_without_a_parent_is_noted_and_no_parent),
         CASE(clear_takes_out_what_inject_puts_in),
         CASE(carriers_that_are_asked_name_by_name_give_the_same),
     };
