@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Figures of metrics: a bound counter on one thread and on two, a histogram of latencies, attributes given per call. */
 #include "tests/bench/bench.h"
+#include "tests/bench/pair.h"
 #include <math.h>
-#include <pthread.h>
 #include <sonde/sonde.h>
 
 #define VALUES 4096u
@@ -41,54 +41,12 @@ static const char *check_drops(void) {
                : NULL;
 }
 
-/* ---- two threads against one ---- */
-
-#define PAIR_COUNT 10000000u
-struct runner {
-    pthread_t thread;
-    pthread_barrier_t *barrier;
-    int cpu;
-    double ns;
-};
-/* The thread's own time: what other programs take of a processor is not what two threads cost each other. */
-static uint64_t thread_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-static void *runner_run(void *argument) {
-    struct runner *runner = argument;
-    bench_pin(runner->cpu);
-    run_counter(1000);
-    pthread_barrier_wait(runner->barrier);
-    uint64_t start = thread_ns();
-    run_counter(PAIR_COUNT);
-    runner->ns = (double)(thread_ns() - start) / PAIR_COUNT;
-    return NULL;
-}
-static double threads_run(int count) {
-    pthread_barrier_t barrier;
-    struct runner runners[2];
-    double sum = 0;
-    pthread_barrier_init(&barrier, NULL, (unsigned)count);
-    for (int i = 0; i < count; i++) {
-        runners[i] = (struct runner){.barrier = &barrier, .cpu = i};
-        if (pthread_create(&runners[i].thread, NULL, runner_run, &runners[i]))
-            exit(1);
-    }
-    for (int i = 0; i < count; i++) {
-        pthread_join(runners[i].thread, NULL);
-        sum += runners[i].ns;
-    }
-    pthread_barrier_destroy(&barrier);
-    return sum / count;
-}
 static double counter_2t(uint64_t count) {
     (void)count;
-    return threads_run(2);
+    return bench_threads(2, run_counter);
 }
 static bool counter_1t(double *ret_ns) {
-    *ret_ns = threads_run(1);
+    *ret_ns = bench_threads(1, run_counter);
     return true;
 }
 
@@ -107,7 +65,7 @@ int main(int argc, char **argv) {
         {"counter_bound", run_counter, 10000000, check_drops, NULL, NULL},
         {"histogram_record", run_histogram, 4000000, check_drops, NULL, NULL},
         {"counter_lookup", run_lookup, 2000000, check_drops, NULL, NULL},
-        {"counter_bound_2t", NULL, PAIR_COUNT, check_drops, counter_2t, counter_1t},
+        {"counter_bound_2t", NULL, BENCH_PAIR_COUNT, check_drops, counter_2t, counter_1t},
     };
     if (argc == 2 && strcmp(argv[1], "--list") == 0)
         return bench_main(argc, argv, rows, sizeof rows / sizeof *rows);

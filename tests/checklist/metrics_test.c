@@ -7,6 +7,7 @@
 #include "tests/unit/instrumentation/read_back.h"
 #include <pthread.h>
 #include <sonde/err.h>
+#include <time.h>
 
 static struct sonde_instrument make_of(struct sonde_instrument_options options) {
     struct sonde_instrument instrument;
@@ -129,7 +130,7 @@ static void observe_once(struct sonde_instrument instrument, int64_t value) {
     uint32_t round = sonde__puller_ask();
     for (int i = 0; !sonde__puller_is_done(round); i++) {
         assert_true(i < 10000);
-        usleep(1000);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     assert_int_equal(value_of(instrument, "pool"), value);
     sonde_observable_unregister(observable);
