@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "instrumentation/conventions/origin.h"
 #include "instrumentation/conventions/seen.h"
 #include "instrumentation/conventions/url.h"
 #include "instrumentation/resource/environment.h"
@@ -108,16 +109,17 @@ static void server_attributes(struct sonde_http_server *request, bool known) {
 
 void sonde_http_server_start(struct sonde_http_server *request, const struct sonde_carrier *headers) {
     struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
-    struct sonde_context remote;
+    struct sonde__origin origin;
     struct sonde__name name;
     if (request->size < sizeof *request)
         return;
     sonde__operation_begin(request->internal, request->start_unix_ns);
     options.kind = SONDE_SPAN_KIND_SERVER;
     options.parent = request->parent;
-    if (!options.parent && headers) {
-        (void)sonde_extract(headers, &remote); /* without a context it is the empty one: a trace begins here */
-        options.parent = &remote;
+    bool remote = !options.parent && headers;
+    if (remote) {
+        sonde__origin_read(&origin, headers, request->entry);
+        options.parent = &origin.parent;
     }
     options.start_unix_ns = request->start_unix_ns;
     options.scope = sonde__convention_scope(request->scope);
@@ -127,6 +129,8 @@ void sonde_http_server_start(struct sonde_http_server *request, const struct son
     sonde_span_start(&request->span, sonde__name_key(&name), &options);
     if (request->span.slot)
         server_attributes(request, known);
+    if (remote && request->span.slot)
+        sonde__origin_note(&origin, &request->span);
     if (request->route.size)
         request->internal[SONDE__STATE] |= SONDE__STATE_NAMED;
 }

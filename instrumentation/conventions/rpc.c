@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "instrumentation/conventions/origin.h"
 #include "instrumentation/conventions/seen.h"
 #include <sonde/conventions/rpc.h>
 #include <sonde/propagation.h>
@@ -96,15 +97,15 @@ static void call_end(struct sonde_rpc *call, bool server, enum sonde__convention
 }
 
 void sonde_rpc_server_start(struct sonde_rpc *call, const struct sonde_carrier *metadata) {
-    struct sonde_context remote;
-    const struct sonde_context *parent = call->parent;
+    struct sonde__origin origin;
     if (call->size < sizeof *call)
         return;
-    if (!parent && metadata) {
-        (void)sonde_extract(metadata, &remote); /* without a context it is the empty one: a trace begins here */
-        parent = &remote;
-    }
-    call_start(call, SONDE_SPAN_KIND_SERVER, parent);
+    bool remote = !call->parent && metadata;
+    if (remote)
+        sonde__origin_read(&origin, metadata, call->entry);
+    call_start(call, SONDE_SPAN_KIND_SERVER, remote ? &origin.parent : call->parent);
+    if (remote)
+        sonde__origin_note(&origin, &call->span);
 }
 
 void sonde_rpc_server_end(struct sonde_rpc *call) {

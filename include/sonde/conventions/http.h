@@ -31,8 +31,10 @@ SONDE_BEGIN
  *  method, scheme, path   needed ("GET", "https", "/users/17").  query  without the question mark.
  *  route                  http.route, a pattern; may be set as late as the end, the span is then renamed.
  *  parent                 borrowed; NULL: what the carrier holds, or the current context when there is no carrier.
+ *  entry                  what the peer is worth (sonde/propagation.h); NULL = trusted. With LINK the span is linked.
+ *                         Borrowed during the start.
  *  start_unix_ns          when the request came; 0 = now.
- *  scope                  from sonde_scope_register(); 0 = the default.
+ *  scope                  from sonde_scope_register(); 0 = that of the conventions.
  *  not_current            as in sonde_span_options.
  *  status_code            before the end; 0 = none was sent. 5xx makes the span an error, 4xx does not.
  *  error_type             NUL-terminated, before the end; NULL = none but what the status says.
@@ -46,6 +48,7 @@ struct sonde_http_server {
     bool not_current;
     uint32_t scope;
     const struct sonde_context *parent;
+    const struct sonde_extract_options *entry;
     uint64_t start_unix_ns;
     int status_code;
     const char *error_type;

@@ -23,7 +23,7 @@ SONDE_BEGIN
  *  status_text     before the end, for other systems: their code as text.
  *  error_type      NUL-terminated, before the end; makes the span an error whatever the status.
  *  attempts        counted by sonde_rpc_attempt_start().
- *  parent, start_unix_ns, scope, not_current, span  as in sonde/conventions/http.h. */
+ *  parent, entry (of a server), start_unix_ns, scope, not_current, span  as in sonde/conventions/http.h. */
 struct sonde_rpc {
     size_t size;
     struct sonde_string system, method, server_address, peer_address;
@@ -31,6 +31,7 @@ struct sonde_rpc {
     bool unknown_method, not_current;
     uint32_t scope, attempts;
     const struct sonde_context *parent;
+    const struct sonde_extract_options *entry;
     uint64_t start_unix_ns;
     int grpc_status;
     struct sonde_string status_text;

@@ -46,6 +46,77 @@ static void spans_and_metrics_have_the_scope_of_the_conventions(void **state) {
     sonde__metric_reader_destroy(reader);
 }
 
+/* ---- entry points ---- */
+
+static void serve(const struct sonde_extract_options *entry, struct envelope *envelope) {
+    struct sonde_carrier headers = sonde_http_carrier(&envelope->headers);
+    struct sonde_http_server request;
+    sonde_http_server_init(&request);
+    request.method = sonde_text("GET");
+    request.path = sonde_text("/");
+    request.scheme = sonde_text("http");
+    request.entry = entry;
+    sonde_http_server_start(&request, &headers);
+    sonde_http_server_end(&request);
+    span_take("GET", SONDE_SPAN_KIND_SERVER);
+}
+
+static bool is_child(void) {
+    return span_pb->parent_span_id.len == 8 && memcmp(span_pb->parent_span_id.data, PARENT_ID, 8) == 0 &&
+           memcmp(span_pb->trace_id.data, TRACE_ID, 16) == 0;
+}
+
+static void servers_trust_a_peer_as_far_as_they_are_told(void **state) {
+    struct sonde_extract_options entry = SONDE_EXTRACT_OPTIONS_INIT;
+    struct sonde_context link;
+    struct envelope envelope;
+    struct sonde_rpc call;
+    (void)state;
+    struct sonde_carrier headers = envelope_open(&envelope);
+    envelope_put(&envelope, "traceparent", PARENT);
+    serve(NULL, &envelope);
+    assert_true(is_child());
+    serve(&entry, &envelope);
+    assert_true(is_child());
+    entry.entry = SONDE_ENTRY_LINK;
+    entry.ret_link = &link;
+    serve(&entry, &envelope);
+    assert_int_equal(span_pb->parent_span_id.len, 0);
+    assert_int_equal(span_pb->n_links, 1);
+    assert_memory_equal(span_pb->links[0]->trace_id.data, TRACE_ID, 16);
+    assert_memory_equal(link.span.trace_id, TRACE_ID, 16);
+    entry.entry = SONDE_ENTRY_IGNORE;
+    serve(&entry, &envelope);
+    assert_int_equal(span_pb->parent_span_id.len + span_pb->n_links, 0);
+    entry.entry = SONDE_ENTRY_RESAMPLE; /* 00 from outside does not blind us */
+    envelope.items[0].value = sonde_text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
+    serve(&entry, &envelope);
+    assert_true(is_child());
+    sonde_rpc_init(&call);
+    call.method = sonde_text("s/m");
+    entry.entry = SONDE_ENTRY_LINK;
+    call.entry = &entry;
+    sonde_rpc_server_start(&call, &headers);
+    sonde_rpc_server_end(&call);
+    span_take("s/m", SONDE_SPAN_KIND_SERVER);
+    assert_int_equal(span_pb->n_links, 1);
+    assert_int_equal(span_pb->parent_span_id.len, 0);
+}
+
+static void root_of_a_load_balancer_is_an_attribute(void **state) {
+    struct envelope envelope;
+    (void)state;
+    (void)envelope_open(&envelope);
+    envelope_put(&envelope, "X-Amzn-Trace-Id", "Root=1-8a3c60f7-d188f8fa79d48a391a778fa6");
+    assert_int_equal(sonde_propagators_set("xray"), 0);
+    serve(NULL, &envelope);
+    assert_int_equal(sonde_propagators_set(""), 0);
+    span_has_text("sonde.xray.root", "1-8a3c60f7-d188f8fa79d48a391a778fa6");
+    assert_int_equal(span_pb->parent_span_id.len, 0);
+    serve(NULL, &envelope);
+    span_has_not("sonde.xray.root");
+}
+
 /* ---- many threads, more sets than there is room for ---- */
 
 enum { THREADS = 4, SETS = 701, ROUNDS = 12 };
@@ -89,6 +160,8 @@ int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, conventional_setup, conventional_teardown)
     const struct CMUnitTest tests[] = {
         CASE(spans_and_metrics_have_the_scope_of_the_conventions),
+        CASE(servers_trust_a_peer_as_far_as_they_are_told),
+        CASE(root_of_a_load_balancer_is_an_attribute),
         CASE(series_found_by_many_threads_are_the_right_ones),
     };
     setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
