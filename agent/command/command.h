@@ -16,6 +16,9 @@ int sonde__command_check(int argc, char **argv);  /* check [FILE] */
 int sonde__command_config(int argc, char **argv); /* config print [FILE] | docs | schema */
 int sonde__command_status(int argc, char **argv); /* status [--address HOST:PORT] [--json] */
 
+int sonde__command_sample(int argc, char **argv);    /* sample [SERVICE RATIO|off] [--socket PATH] */
+int sonde__command_log_level(int argc, char **argv); /* log-level [SERVICE LEVEL|off] [--socket PATH] */
+
 /** Writes a status (agent/view/status.c) for people. Returns the exit code that goes with it. */
 int sonde__status_write(const json_t *status, FILE *out);
 

@@ -101,6 +101,25 @@ static void write_services(const json_t *status, FILE *out) {
     }
 }
 
+static void write_steering(const json_t *status, FILE *out) {
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(status, "steering"), i, one) {
+        const json_t *ratio = json_object_get(one, "ratio");
+        fputs(i ? "  " : "set for services:\n  ", out);
+        put_text(out, string_at(one, "service"));
+        if (ratio)
+            fprintf(out, ": sample %g", json_number_value(ratio));
+        if (json_object_get(one, "log_level")) {
+            fputs(ratio ? ", log-level " : ": log-level ", out);
+            put_text(out, string_at(one, "log_level"));
+        }
+        fputs(" (by ", out);
+        put_text(out, string_at(one, "by"));
+        fputs(")\n", out);
+    }
+}
+
 static void write_account(const char *signal, const json_t *account, FILE *out) {
     fprintf(out, "    %s: %lld appended, %lld queued, %lld in flight, %lld delivered, %lld refused, ", signal,
             number_at(account, "appended"), number_at(account, "queued"), number_at(account, "in_flight"),
@@ -156,6 +175,7 @@ int sonde__status_write(const json_t *status, FILE *out) {
     put_text(out, string_at(status, "state"));
     fputc('\n', out);
     write_services(status, out);
+    write_steering(status, out);
     fputs("taken in:\n", out);
     json_object_foreach(json_object_get(status, "signals"), signal, one) {
         fprintf(out, "    %s: %lld received, %lld appended, ", signal, number_at(one, "received"),

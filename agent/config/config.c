@@ -32,6 +32,12 @@ const struct sonde_option sonde_config_agent_options[] = {
         .sentence = "Time that exporters get at the end to deliver what is queued."),
     ROW(ENUM, log_level, "log_level", .default_text = "info", .values = log_levels, .reloadable = true,
         .sentence = "Events of this severity and above are logged."),
+    ROW(STRING_MAP, sampling, "sampling", .default_text = "",
+        .sentence = "Ratio (0 to 1) at which services sample their root spans, by service.name, \"*\" for all others; "
+                    "replaces what they decide themselves, from their next span on. `sonde sample` changes it."),
+    ROW(STRING_MAP, service_log_levels, "service_log_levels", .default_text = "",
+        .sentence = "Least severe log records that services record (trace, debug, info, warn, error, fatal), by "
+                    "service.name, \"*\" for all others. `sonde log-level` changes it."),
     SONDE_OPTION_END,
 };
 const struct sonde_option sonde_config_queue_options[] = {
@@ -299,6 +305,8 @@ static int check_loaded(struct sonde_config *config, const struct sonde_alloc *a
     int error = sonde_config_check_exporters(config, &seams, problem);
     if (!error)
         error = sonde_config_check_own(config, problem);
+    if (!error)
+        error = sonde_config_check_steering(config, problem);
     if (error)
         sonde_config_destroy(config);
     return error;

@@ -34,6 +34,7 @@ struct sonde_config_agent {
     char *socket;
     uint64_t metrics_interval_ns, shutdown_timeout_ns;
     int log_level; /* enum sonde_log_level */
+    struct sonde_string_map sampling, service_log_levels;
 };
 
 /** What may be configured: the registries, or a test's own. All borrowed. */
@@ -89,6 +90,8 @@ int sonde_config_check_exporters(const struct sonde_config *config, const struct
                                  struct sonde_config_error *ret_error);
 /** Refuses an exporter whose endpoint is agent.listen. */
 int sonde_config_check_own(const struct sonde_config *config, struct sonde_config_error *ret_error);
+/** Refuses ratios and levels that are none. */
+int sonde_config_check_steering(const struct sonde_config *config, struct sonde_config_error *ret_error);
 /** Reads the file of that path, or without one when path is NULL. Error texts are "FILE:LINE:COLUMN: what" in ret_text.
  */
 int sonde_config_load(const char *path, const struct sonde_alloc *alloc, struct sonde_config **ret_config,

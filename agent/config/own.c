@@ -24,3 +24,10 @@ int sonde_config_check_own(const struct sonde_config *config, struct sonde_confi
     }
     return 0;
 }
+
+int sonde_config_check_steering(const struct sonde_config *config, struct sonde_config_error *ret_error) {
+    struct sonde_steering steering = {.count = 0};
+    *ret_error = (struct sonde_config_error){0};
+    return sonde_steering_configure(&steering, &config->agent.sampling, &config->agent.service_log_levels,
+                                    ret_error->text, sizeof ret_error->text);
+}

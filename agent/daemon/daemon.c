@@ -112,6 +112,7 @@ static int open_inlets(struct sonde_daemon *daemon) {
                                            .queue = daemon->queue,
                                            .ledger = &daemon->ledger,
                                            .series = daemon->series,
+                                           .steering = &daemon->steering,
                                            .socket_path = daemon->socket_path,
                                            .peer_gone = on_peer_gone,
                                            .peer_gone_user = daemon};
@@ -196,6 +197,9 @@ int sonde_daemon_create(const struct sonde_config *config, const char *socket, s
     daemon->lock_fd = daemon->signal_fd = -1;
     daemon->start_unix_ns = seams->time.unix_ns(seams->time.self);
     daemon->start_ns = seams->time.monotonic_ns(seams->time.self);
+    char text[300];
+    (void)sonde_steering_configure(&daemon->steering, &config->agent.sampling, &config->agent.service_log_levels, text,
+                                   sizeof text); /* was good when it was loaded */
     sonde__notify_init(&daemon->notify);
     int error = open_all(daemon, socket);
     if (error) {

@@ -63,6 +63,7 @@ struct sonde_daemon {
     struct sonde_ledger ledger;
     struct sonde_series_store *series;
     struct sonde_series_source *own_series;
+    struct sonde_steering steering;
     struct sonde_http_curl *http;
     struct sonde__http_server *server; /* NULL = agent.listen is empty */
     struct sonde__outlet outlets[SONDE_CONFIG_INSTANCES_MAX];

@@ -244,6 +244,9 @@ static void on_message(struct sonde__connection *connection, const uint8_t *byte
     case SONDE__FLUSH:
         on_flush(connection, bytes, size);
         break;
+    case SONDE__STEER:
+        sonde__connection_steer(connection, bytes, size);
+        break;
     case SONDE__BYE:
         break; /* the end of the socket or of the process says the rest */
     default:

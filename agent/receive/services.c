@@ -89,9 +89,9 @@ static int control_create(struct sonde__services *services) {
     if (fd < 0)
         return -errno;
     services->control_fd = fd;
-    if (ftruncate(fd, SONDE__PAGE) != 0)
+    if (ftruncate(fd, SONDE__CONTROL_SIZE) != 0)
         return -errno;
-    void *page = mmap(NULL, SONDE__PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *page = mmap(NULL, SONDE__CONTROL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED)
         return -errno;
     services->control = page;
@@ -102,6 +102,8 @@ static int control_create(struct sonde__services *services) {
     services->control->layout_major = SONDE__LAYOUT_MAJOR;
     services->control->layout_minor = SONDE__LAYOUT_MINOR;
     atomic_store(&services->control->start_unix_ns, time->unix_ns(time->self));
+    if (services->env.steering && services->env.steering->count)
+        sonde_steering_publish(services->env.steering, services->control);
     atomic_store_explicit(&services->control->magic, SONDE__MAGIC, memory_order_release);
     return 0;
 }
@@ -187,7 +189,7 @@ static void destroy(void *self) {
     sonde__listen_close(services->listener, services->path, services->inode);
     sonde_timer_destroy(services->timer);
     if (services->control)
-        munmap(services->control, SONDE__PAGE);
+        munmap(services->control, SONDE__CONTROL_SIZE);
     if (services->control_fd >= 0)
         close(services->control_fd);
     sonde__intake_deinit(&services->batch);

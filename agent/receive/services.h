@@ -7,6 +7,7 @@
  *   peer.c        a process: its memories, scopes, violations, end
  *   drain.c       rings -> batch -> queue, and letting go of what the queue released
  *   recover.c     open spans of the dead
+ *   steer.c       what an operator wants of services
  *   listen.c, batch.c, exit_status.c, metrics.c
  *
  * A peer is a process, not a connection: it lives from its HELLO until its pidfd says that it is dead and its last
@@ -168,6 +169,9 @@ void sonde__connection_send(struct sonde__connection *connection, const void *me
 void sonde__connection_read_rest(struct sonde__connection *connection);
 /** Answers FLUSH when what it asked for is in the queue. */
 void sonde__connection_answer_flush(struct sonde__peer *peer);
+
+/* steer.c */
+void sonde__connection_steer(struct sonde__connection *connection, const uint8_t *bytes, size_t size);
 
 /* handover.c */
 /** Checks a memory and takes it in. fd: taken always. Returns 0 or enum sonde__refusal. */

@@ -146,6 +146,25 @@ static void services(const json_t *status, FILE *out) {
     foot(out);
 }
 
+static void steering(const json_t *status, FILE *out) {
+    static const char *const columns[] = {"service", "sample", "log level", "by", NULL};
+    const json_t *list = json_object_get(status, "steering"), *one;
+    size_t i;
+    if (json_array_size(list) == 0)
+        return;
+    head(out, "Set for services", columns);
+    json_array_foreach(list, i, one) {
+        const json_t *ratio = json_object_get(one, "ratio");
+        fputs("<tr>", out);
+        cell(out, string_at(one, "service"));
+        fprintf(out, ratio ? "<td>%g</td>" : "<td class=dim>own</td>", json_number_value(ratio));
+        cell(out, string_at(one, "log_level"));
+        cell(out, string_at(one, "by"));
+        fputs("</tr>\n", out);
+    }
+    foot(out);
+}
+
 static void intake(const json_t *status, FILE *out) {
     static const char *const columns[] = {"signal", "#received", "#appended", "dropped, by reason", NULL};
     head(out, "Records taken in", columns);
@@ -283,6 +302,7 @@ void sonde__page_write(const json_t *status, uint64_t now_unix_ns, FILE *out) {
         fputs("</p>\n", out);
     }
     services(status, out);
+    steering(status, out);
     intake(status, out);
     exporters(status, now_unix_ns, out);
     ledger(status, out);

@@ -7,7 +7,7 @@
  *                "request_errors","retries","bytes_sent","bytes_uncompressed","requests_in_flight",
  *                "signals":{SIGNAL:{"appended","queued","in_flight","delivered","refused","dropped":{REASON:n}}}}],
  *  "collectors":[{"name","address","failing","trouble","last_success_unix_ns"}], "queue":{"bytes","bytes_max"},
- * "series":{"sources","series"},
+ * "series":{"sources","series"}, "steering":[{"service","ratio","log_level","by"}], ratio and log_level where they are set
  *  "ledger":{"balanced","text","early_released","evictions","exporters":[{"name","signals" as above}]}, "wakeups"}
  * Names of services come from outside; jansson refuses what is not UTF-8, and such a name shows as "?". */
 #include "agent/view/status.h"
@@ -177,6 +177,22 @@ static json_t *collector_json(const struct sonde__probe *probe) {
     return one;
 }
 
+static json_t *steering_json(const struct sonde_steering *steering) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < steering->count; i++) {
+        const struct sonde_steering_rule *rule = &steering->rules[i];
+        json_t *one = json_object();
+        (void)json_object_set_new(one, "service", text_of(rule->service));
+        if (rule->ratio >= 0)
+            (void)json_object_set_new(one, "ratio", json_real(rule->ratio));
+        if (rule->severity)
+            (void)json_object_set_new(one, "log_level", json_string(sonde_steering_level_name(rule->severity)));
+        (void)json_object_set_new(one, "by", json_string(rule->by_command ? "command" : "configuration"));
+        (void)json_array_append_new(all, one);
+    }
+    return all;
+}
+
 static json_t *ledger_json(struct sonde_daemon *daemon, json_t *problems) {
     char text[300];
     json_t *ledger = json_object(), *exporters = json_array();
@@ -229,6 +245,7 @@ json_t *sonde__status_json(struct sonde_daemon *daemon) {
         (void)json_array_append_new(exporters, exporter_json(daemon, &daemon->outlets[i], problems));
     for (size_t i = 0; i < daemon->probe_count; i++)
         (void)json_array_append_new(collectors, collector_json(&daemon->probes[i]));
+    (void)json_object_set_new(status, "steering", steering_json(&daemon->steering));
     (void)json_object_set_new(status, "services", lists.services);
     (void)json_object_set_new(status, "peers", lists.peers);
     (void)json_object_set_new(status, "exporters", exporters);

@@ -5,6 +5,8 @@
  *                      eventfd as a second fd), FLUSH, PULLED, BYE
  *   agent -> service   WELCOME (one fd: the control page), ACCEPT or REFUSE per MEMORY, FLUSHED, PULL, EVICTED (then
  *                      closes)
+ *   command -> agent   STEER (needs no HELLO; heard from uid 0 and the agent's own)
+ *   agent -> command   STEERED
  *
  * The service sends HELLO at once, and its memories when WELCOME came; memory made later is sent when it is made.
  * After a reconnect it hands all of its memory over again; the agent knows it by process and ring ids.
@@ -32,6 +34,8 @@ enum sonde__message_type {
     SONDE__BYE,
     SONDE__PULL,
     SONDE__PULLED,
+    SONDE__STEER = 64,
+    SONDE__STEERED,
 };
 
 struct sonde__message {
@@ -80,5 +84,35 @@ struct sonde__pull {
     struct sonde__message message;
     uint64_t number; /* the agent's; echoed in PULLED */
 };
+
+/* What services are to do (`sonde sample`, `sonde log-level`). The answer tells all that is set now. */
+enum sonde__steer_action {
+    SONDE__STEER_LIST = 0,
+    SONDE__STEER_SAMPLE,
+    SONDE__STEER_SAMPLE_OFF,
+    SONDE__STEER_LOG_LEVEL,
+    SONDE__STEER_LOG_LEVEL_OFF,
+};
+struct sonde__steer {
+    struct sonde__message message;
+    uint32_t action;
+    uint32_t severity; /* 1..24 */
+    double ratio;      /* 0..1 */
+    char service[128]; /* NUL-terminated; "*" = all */
+};
+struct sonde__steered_row {
+    char service[128];
+    double ratio;      /* below 0 = the service's own */
+    uint32_t severity; /* 0 = all */
+    uint32_t by_command;
+};
+struct sonde__steered {
+    struct sonde__message message;
+    int32_t result;     /* 0, SONDE_EREFUSED, SONDE_EINVALID, SONDE_ENOTFOUND, SONDE_EFULL */
+    uint32_t processes; /* of that service, now */
+    uint32_t count, reserved;
+    struct sonde__steered_row rows[];
+};
+#define SONDE__STEERED_SIZE_MAX (sizeof(struct sonde__steered) + 128u * sizeof(struct sonde__steered_row))
 
 #endif

@@ -4,6 +4,7 @@
 #include "instrumentation/context/clock.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/ring/producer.h"
+#include "instrumentation/ring/steering.h"
 #include "instrumentation/wire/block.h"
 #include "instrumentation/wire/encode.h"
 #include "instrumentation/wire/exception.h"
@@ -174,6 +175,8 @@ static inline void emit(struct sonde__thread *thread, const struct sonde_log_rec
             sonde__drop(thread, SONDE_SIGNAL_LOGS, SONDE_DROP_NO_MEMORY);
         return;
     }
+    if (SONDE__UNLIKELY(record->severity > 0 && (uint64_t)record->severity < sonde__steering_severity()))
+        return; /* the operator wants none of these */
     for (;;) {
         uint8_t *to = sonde__ring_reserve(thread, (uint32_t)guess);
         if (SONDE__UNLIKELY(!to)) {
