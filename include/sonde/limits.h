@@ -57,5 +57,8 @@
 /* Circuit breakers of a process, two pages of shared memory each; and calls of a count window. */
 #define SONDE_BREAKERS_MAX             256u
 #define SONDE_BREAKER_WINDOW_CALLS_MAX 1024u
+/* Ways of retrying, and budgets, of a process. */
+#define SONDE_RETRIES_MAX       256u
+#define SONDE_RETRY_BUDGETS_MAX 128u
 
 #endif

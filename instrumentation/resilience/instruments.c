@@ -24,6 +24,9 @@ static const struct sonde_instrument_options options[SONDE__RESILIENCE_METRIC_CO
                                             .bound_count = sizeof bounds / sizeof *bounds},
     [SONDE__RESILIENCE_BREAKER_TRANSITION] =
         COUNTER("sonde.circuit_breaker.transition", "{transition}", "Changes of state, by states and reason."),
+    [SONDE__RESILIENCE_RETRY] = COUNTER("sonde.resilience.retry", "{call}", "Calls that may be retried, by outcome."),
+    [SONDE__RESILIENCE_RETRY_SUPPRESSED] =
+        COUNTER("sonde.resilience.retry.suppressed", "{retry}", "Retries that were not made, by reason."),
 };
 
 #define FAILED UINT32_MAX

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Retries. A call's state is the caller's; what is shared is the budget: two words, changed without a lock. */
+#include "instrumentation/resilience/instruments.h"
+#include "instrumentation/resilience/table.h"
+#include "instrumentation/ring/fd.h"
+#include <math.h>
+#include <sonde/err.h>
+#include <sonde/resilience/retry.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#define MS        UINT64_C(1000000)
+#define MILLI     1000 /* tokens are counted in thousandths */
+#define IS_ACTIVE 1u   /* counted in its budget */
+#define IS_RETRY  2u   /* its attempt is a retry, counted in its budget */
+
+/* ---- budgets ---- */
+
+static struct budget {
+    char name[SONDE__KIT_NAME_SIZE_MAX + 1];
+    int64_t tokens_max, token_ratio;
+    double share;
+    uint32_t share_min;
+    _Alignas(64) _Atomic int64_t tokens;
+    _Atomic uint32_t active, retrying;
+} budgets[SONDE_RETRY_BUDGETS_MAX];
+static struct sonde__kit_table budget_table = {
+    .capacity = SONDE_RETRY_BUDGETS_MAX, .element_size = sizeof budgets[0], .elements = budgets};
+
+static void budget_fill(void *at, const void *options) {
+    struct budget *budget = at;
+    const struct sonde_retry_budget_options *o = options;
+    budget->tokens_max = (int64_t)(o->tokens_max * MILLI);
+    budget->token_ratio = (int64_t)((o->token_ratio > 0 ? o->token_ratio : 0.1) * MILLI);
+    budget->share = o->share;
+    budget->share_min = o->share_min ? o->share_min : 3;
+    atomic_store(&budget->tokens, budget->tokens_max);
+}
+
+int sonde_retry_budget_create(const struct sonde_retry_budget_options *options, struct sonde_retry_budget *ret_budget) {
+    struct sonde_retry_budget_options o = SONDE_RETRY_BUDGET_OPTIONS_INIT;
+    memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+    ret_budget->index = 0;
+    if (!(o.tokens_max >= 0 && o.tokens_max <= 1000 && o.token_ratio >= 0 && o.token_ratio <= 1000 && o.share >= 0 &&
+          o.share <= 1))
+        return SONDE_EINVALID;
+    return sonde__kit_find_or_make(&budget_table, o.name, budget_fill, &o, &ret_budget->index);
+}
+
+static struct budget *budget_get(struct sonde_retry_budget budget) {
+    return sonde__kit_get(&budget_table, budget.index);
+}
+
+static void budget_result(struct budget *budget, enum sonde_outcome outcome) {
+    if (!budget || !budget->tokens_max || outcome == SONDE_OUTCOME_IGNORED)
+        return;
+    int64_t seen = atomic_load_explicit(&budget->tokens, memory_order_relaxed), next;
+    do {
+        next = outcome == SONDE_OUTCOME_SUCCESS ? seen + budget->token_ratio : seen - MILLI;
+        next = next < 0 ? 0 : next > budget->tokens_max ? budget->tokens_max : next;
+    } while (next != seen && !atomic_compare_exchange_weak(&budget->tokens, &seen, next));
+}
+
+/* True when a retry may go out; it is counted then. */
+static bool budget_allows(struct budget *budget) {
+    if (!budget)
+        return true;
+    if (budget->tokens_max && atomic_load(&budget->tokens) * 2 <= budget->tokens_max)
+        return false;
+    uint32_t retrying = atomic_load(&budget->retrying);
+    do {
+        double most = budget->share * (double)atomic_load(&budget->active);
+        if (budget->share > 0 && retrying >= (most > budget->share_min ? (uint32_t)most : budget->share_min))
+            return false;
+    } while (!atomic_compare_exchange_weak(&budget->retrying, &retrying, retrying + 1));
+    return true;
+}
+
+/* ---- ways of retrying ---- */
+
+enum outcome { DONE_AT_ONCE = 0, DONE_BY_RETRY, FAILED_AT_ONCE, FAILED_AFTER_RETRY, OUTCOME_COUNT };
+enum reason { BY_BUDGET = 0, BY_BREAKER, BY_ATTEMPTS, BY_DEADLINE, BY_PUSHBACK, REASON_COUNT };
+static const char *const outcome_texts[OUTCOME_COUNT] = {"success_without_retry", "success_with_retry",
+                                                         "failure_without_retry", "failure_with_retry"};
+static const char *const reason_texts[REASON_COUNT] = {"budget", "breaker", "attempts", "deadline", "pushback"};
+
+static struct retry {
+    char name[SONDE__KIT_NAME_SIZE_MAX + 1];
+    struct sonde_retry_options options;
+    struct sonde_series outcomes[OUTCOME_COUNT], suppressed[REASON_COUNT];
+} retries[SONDE_RETRIES_MAX];
+static struct sonde__kit_table retry_table = {
+    .capacity = SONDE_RETRIES_MAX, .element_size = sizeof retries[0], .elements = retries};
+
+static void retry_fill(void *at, const void *options) {
+    struct retry *retry = at;
+    struct sonde_retry_options *o = &retry->options;
+    *o = *(const struct sonde_retry_options *)options;
+    o->name = retry->name;
+    o->attempts = o->attempts ? o->attempts : 3;
+    o->initial_ns = o->initial_ns ? o->initial_ns : 100 * MS;
+    o->max_ns = o->max_ns ? o->max_ns : 10000 * MS;
+    o->factor = o->factor > 0 ? o->factor : 2.0;
+    sonde__kit_series(SONDE__RESILIENCE_RETRY, "sonde.resilience.name", retry->name, "sonde.resilience.outcome",
+                      outcome_texts, OUTCOME_COUNT, retry->outcomes);
+    sonde__kit_series(SONDE__RESILIENCE_RETRY_SUPPRESSED, "sonde.resilience.name", retry->name,
+                      "sonde.resilience.reason", reason_texts, REASON_COUNT, retry->suppressed);
+}
+
+int sonde_retry_create(const struct sonde_retry_options *options, struct sonde_retry *ret_retry) {
+    struct sonde_retry_options o = SONDE_RETRY_OPTIONS_INIT;
+    memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+    ret_retry->index = 0;
+    if (o.attempts > 100 || !(o.factor == 0 || (o.factor >= 1 && o.factor <= 100)) ||
+        (unsigned)o.jitter > SONDE_JITTER_NONE || (o.budget.index && !budget_get(o.budget)))
+        return SONDE_EINVALID;
+    return sonde__kit_find_or_make(&retry_table, o.name, retry_fill, &o, &ret_retry->index);
+}
+
+/* ---- a call ---- */
+
+static uint64_t now_ns(const struct retry *retry) {
+    struct timespec now = {0};
+    if (retry && retry->options.clock)
+        return retry->options.clock(retry->options.user);
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* 0 <= random < 1 */
+static double random_get(const struct retry *retry) {
+    uint64_t bits;
+    if (retry->options.random)
+        bits = retry->options.random(retry->options.user);
+    else
+        sonde__random_fill(&bits, sizeof bits);
+    return (double)(bits >> 11) * 0x1p-53;
+}
+
+static uint64_t wait_choose(const struct retry *retry, const struct sonde_retry_call *call, uint32_t retry_number) {
+    const struct sonde_retry_options *o = &retry->options;
+    const double max = (double)o->max_ns, initial = (double)o->initial_ns;
+    double ceiling = fmin(initial * pow(o->factor, (double)(retry_number - 1)), max), last = (double)call->last_wait_ns;
+    switch (o->jitter) {
+    case SONDE_JITTER_FULL:
+        return (uint64_t)(ceiling * random_get(retry));
+    case SONDE_JITTER_DECORRELATED:
+        last = last > initial ? last : initial;
+        return (uint64_t)fmin(initial + (last * 3 - initial) * random_get(retry), max);
+    case SONDE_JITTER_FIFTH:
+        return (uint64_t)(ceiling * (0.8 + 0.4 * random_get(retry)));
+    default:
+        return (uint64_t)ceiling;
+    }
+}
+
+static void attempt_end(struct sonde_retry_call *call, struct budget *budget) {
+    if (budget && call->flags & IS_RETRY)
+        atomic_fetch_sub(&budget->retrying, 1);
+    call->flags &= ~IS_RETRY;
+}
+static void call_end(struct sonde_retry_call *call, struct retry *retry, struct budget *budget, bool is_done) {
+    attempt_end(call, budget);
+    if (budget && call->flags & IS_ACTIVE)
+        atomic_fetch_sub(&budget->active, 1);
+    call->flags = 0;
+    call->retry.index = 0;
+    sonde_counter_add(retry->outcomes[(is_done ? DONE_AT_ONCE : FAILED_AT_ONCE) + (call->attempt > 1)], 1);
+}
+static enum sonde_retry_decision give_up(struct sonde_retry_call *call, struct retry *retry, struct budget *budget,
+                                         enum reason reason) {
+    sonde_counter_add(retry->suppressed[reason], 1);
+    call_end(call, retry, budget, false);
+    return SONDE_RETRY_GIVE_UP;
+}
+
+void sonde_retry_begin(struct sonde_retry retry, uint64_t left_ns, struct sonde_retry_call *ret_call) {
+    const struct retry *way = sonde__kit_get(&retry_table, retry.index);
+    *ret_call = (struct sonde_retry_call){.retry = retry, .attempt = 1, .deadline_ns = UINT64_MAX};
+    if (!way)
+        return;
+    uint64_t left = way->options.deadline_ns;
+    if (left_ns && (!left || left_ns < left))
+        left = left_ns;
+    if (left)
+        ret_call->deadline_ns = now_ns(way) + left;
+    struct budget *budget = budget_get(way->options.budget);
+    if (budget && budget->share > 0) {
+        atomic_fetch_add(&budget->active, 1);
+        ret_call->flags = IS_ACTIVE;
+    }
+}
+
+/* Does the wait end before the deadline? */
+static bool is_in_time(const struct retry *retry, const struct sonde_retry_call *call, uint64_t wait_ns) {
+    if (call->deadline_ns == UINT64_MAX)
+        return true;
+    uint64_t now = now_ns(retry);
+    return now < call->deadline_ns && wait_ns < call->deadline_ns - now;
+}
+
+enum sonde_retry_decision sonde_retry_next(struct sonde_retry_call *call, enum sonde_outcome outcome,
+                                           int64_t pushback_ns, uint64_t *ret_wait_ns) {
+    struct retry *retry = sonde__kit_get(&retry_table, call->retry.index);
+    *ret_wait_ns = 0;
+    if (!retry)
+        return outcome == SONDE_OUTCOME_SUCCESS ? SONDE_RETRY_DONE : SONDE_RETRY_GIVE_UP;
+    struct budget *budget = budget_get(retry->options.budget);
+    attempt_end(call, budget);
+    budget_result(budget, outcome);
+    if (outcome != SONDE_OUTCOME_FAILURE) {
+        call_end(call, retry, budget, outcome == SONDE_OUTCOME_SUCCESS);
+        return outcome == SONDE_OUTCOME_SUCCESS ? SONDE_RETRY_DONE : SONDE_RETRY_GIVE_UP;
+    }
+    if (pushback_ns < 0)
+        return give_up(call, retry, budget, BY_PUSHBACK);
+    if (call->attempt >= retry->options.attempts)
+        return give_up(call, retry, budget, BY_ATTEMPTS);
+    uint64_t wait = pushback_ns ? (uint64_t)pushback_ns : wait_choose(retry, call, call->attempt - call->restart);
+    if (!is_in_time(retry, call, wait))
+        return give_up(call, retry, budget, BY_DEADLINE);
+    if (!budget_allows(budget))
+        return give_up(call, retry, budget, BY_BUDGET);
+    call->flags |= budget ? IS_RETRY : 0;
+    if (pushback_ns) /* the back-off starts anew: the next wait is that of a first retry */
+        call->restart = call->attempt;
+    call->last_wait_ns = pushback_ns ? 0 : wait;
+    call->attempt++;
+    *ret_wait_ns = wait;
+    return SONDE_RETRY_AGAIN;
+}
+
+enum sonde_retry_decision sonde_retry_rejected(struct sonde_retry_call *call, uint64_t retry_after_ns,
+                                               uint64_t *ret_wait_ns) {
+    struct retry *retry = sonde__kit_get(&retry_table, call->retry.index);
+    *ret_wait_ns = 0;
+    if (!retry)
+        return SONDE_RETRY_GIVE_UP;
+    struct budget *budget = budget_get(retry->options.budget);
+    uint64_t wait = wait_choose(retry, call, 1);
+    wait =
+        wait > retry_after_ns ? wait : retry_after_ns + wait / 8; /* all that were told the same do not come at once */
+    if (call->deadline_ns == UINT64_MAX || !is_in_time(retry, call, wait))
+        return give_up(call, retry, budget, call->deadline_ns == UINT64_MAX ? BY_BREAKER : BY_DEADLINE);
+    *ret_wait_ns = wait;
+    return SONDE_RETRY_AGAIN;
+}
+
+void sonde_retry_abandon(struct sonde_retry_call *call) {
+    struct retry *retry = sonde__kit_get(&retry_table, call->retry.index);
+    if (retry)
+        call_end(call, retry, budget_get(retry->options.budget), false);
+}
+
+uint64_t sonde_retry_left_ns(const struct sonde_retry_call *call) {
+    if (call->deadline_ns == UINT64_MAX)
+        return UINT64_MAX;
+    uint64_t now = now_ns(sonde__kit_get(&retry_table, call->retry.index));
+    return now < call->deadline_ns ? call->deadline_ns - now : 0;
+}
+
+int64_t sonde_retry_pushback_grpc(const char *text, size_t size) {
+    int64_t ms = 0;
+    if (size < 1 || size > 10)
+        return -1;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return -1;
+        ms = ms * 10 + (text[i] - '0');
+    }
+    return ms ? ms * (int64_t)MS : 1; /* at once, but asked for */
+}
