@@ -17,7 +17,7 @@ static bool is_name(struct sonde_string name) {
 }
 
 static const struct sonde__pairs_rule rule = {
-    .trim = true, .split_bin = true, .text = SONDE__PAIRS_ASCII, .name = is_name};
+    .trim = true, .split_bin = true, .text = SONDE__PAIRS_ASCII, .name = is_name, .total_max = SONDE_GRPC_SIZE_MAX};
 SONDE__PAIRS_OPS(rule);
 
 struct sonde_carrier sonde_grpc_carrier(struct sonde_pairs *metadata) {

@@ -157,12 +157,23 @@ static int add(struct sonde_pairs *pairs, const struct sonde__pairs_rule *rule, 
     return 0;
 }
 
+/** Whether the pairs, with one value of this name, stay within the rule's sum. */
+static bool total_fits(const struct sonde_pairs *pairs, const struct sonde__pairs_rule *rule, struct sonde_string name,
+                       struct sonde_string value) {
+    enum { OVERHEAD = 32 };
+    size_t total = rule->prefix.size + name.size + value.size + OVERHEAD;
+    for (size_t i = 0; i < pairs->count && total <= rule->total_max; i++)
+        if (!is_named(&pairs->pairs[i], rule, name))
+            total += pairs->pairs[i].name.size + pairs->pairs[i].value.size + OVERHEAD;
+    return total <= rule->total_max;
+}
+
 int sonde__pairs_set(struct sonde_pairs *pairs, const struct sonde__pairs_rule *rule, struct sonde_string name,
                      struct sonde_string value) {
     if (!name_is_sendable(rule, name) || !value_is_sendable(rule->text, value))
         return SONDE_EINVALID;
     if ((rule->name_max && rule->prefix.size + name.size > rule->name_max) ||
-        (rule->value_max && value.size > rule->value_max))
+        (rule->value_max && value.size > rule->value_max) || (rule->total_max && !total_fits(pairs, rule, name, value)))
         return SONDE_ETOOBIG;
     struct sonde__text text = {pairs->text, pairs->text_size, &pairs->text_used};
     size_t i = find(pairs, rule, name, 0);

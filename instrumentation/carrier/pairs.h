@@ -18,13 +18,14 @@ enum sonde__pairs_text {
  *  split_bin  values of names that end in -bin are several, separated by commas.
  *  text       what a value may hold.
  *  name       whether a name may be written; NULL = any that is not empty.
- *  name_max, value_max, count_max  0 = only what there is room for. The name counts with the prefix. */
+ *  name_max, value_max, count_max  0 = only what there is room for. The name counts with the prefix.
+ *  total_max  of all names and values, 32 bytes more for each pair (RFC 9113, 6.5.2); 0 = likewise. */
 struct sonde__pairs_rule {
     struct sonde_string prefix;
     bool ignore_case, last, trim, split_bin;
     enum sonde__pairs_text text;
     bool (*name)(struct sonde_string name);
-    size_t name_max, value_max, count_max;
+    size_t name_max, value_max, count_max, total_max;
 };
 
 bool sonde__pairs_get(const struct sonde_pairs *pairs, const struct sonde__pairs_rule *rule, struct sonde_string name,

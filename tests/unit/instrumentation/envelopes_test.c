@@ -191,6 +191,26 @@ static void grpc_reserves_its_names_and_splits_binary_values(void **state) {
     assert_int_equal(count_of(&carrier, TEXT("x")), 1);
 }
 
+static void grpc_call_is_not_refused_for_baggage(void **state) {
+    (void)state;
+    static char huge[SONDE_GRPC_SIZE_MAX];
+    struct sonde_carrier carrier = make_grpc();
+    memset(huge, 'v', sizeof huge);
+    assert_int_equal(carrier.ops->set(carrier.self, TEXT("own"), (struct sonde_string){huge, 100}), 0);
+    assert_int_equal(sonde_baggage_set(&with, TEXT("big"), (struct sonde_string){huge, 7900}, TEXT("")), 0);
+    assert_int_equal(sonde_inject(&with, &carrier), SONDE_ETOOBIG);
+    assert_int_equal(count_of(&carrier, TEXT("traceparent")), 1);
+    assert_int_equal(count_of(&carrier, TEXT("tracestate")), 1);
+    assert_int_equal(count_of(&carrier, TEXT("baggage")), 0);
+    /* To the byte, and a value that is replaced does not count. */
+    size_t used = 3 + 100 + 11 + 55 + 10 + with.tracestate_length + 4 * 32 + 1;
+    for (int retry = 0; retry < 2; retry++) {
+        struct sonde_string most = {huge, SONDE_GRPC_SIZE_MAX - used}, over = {huge, SONDE_GRPC_SIZE_MAX - used + 1};
+        assert_int_equal(carrier.ops->set(carrier.self, TEXT("x"), over), SONDE_ETOOBIG);
+        assert_int_equal(carrier.ops->set(carrier.self, TEXT("x"), most), 0);
+    }
+}
+
 static void grpc_base64_goes_both_ways(void **state) {
     (void)state;
     uint8_t bytes[40], decoded[40];
@@ -258,6 +278,7 @@ int main(void) {
         CASE(servicebus_writes_both_when_asked),
         CASE(event_keeps_the_trace_it_arose_in),
         CASE(grpc_reserves_its_names_and_splits_binary_values),
+        CASE(grpc_call_is_not_refused_for_baggage),
         CASE(grpc_base64_goes_both_ways),
         CASE(environment_copy_leaves_the_original_alone),
         CASE(sql_of_somebody_else_is_not_changed),

@@ -4,6 +4,7 @@
 #include "instrumentation/propagation/propagator.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/trace/sampler.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <sonde/carrier/http.h>
 #include <sonde/carrier/redis_streams.h>
@@ -489,6 +490,37 @@ static void clear_takes_out_what_inject_puts_in(void **state) {
     assert_int_equal(list.count, 1);
 }
 
+/* Callers look at errno after calls of their own; propagation in between must not touch it. */
+static void errno_stays_whatever_comes_in(void **state) {
+    (void)state;
+    static const char *const all = "tracecontext,baggage,b3,b3multi,jaeger,xray,gcloud,datadog,ottrace,grpc-trace-bin";
+    static const char *const names[] = {"traceparent",
+                                        "tracestate",
+                                        "baggage",
+                                        "b3",
+                                        "x-b3-traceid",
+                                        "x-b3-spanid",
+                                        "uber-trace-id",
+                                        "uberctx-k",
+                                        "x-amzn-trace-id",
+                                        "grpc-trace-bin",
+                                        "x-cloud-trace-context",
+                                        "x-datadog-trace-id",
+                                        "ot-tracer-traceid",
+                                        "x-datadog-parent-id",
+                                        "ot-tracer-spanid"};
+    static const char *const values[] = {"", "99999999999999999999999", "-1", "%zz", "0x1", " ", "a=1;b", "1/2;o=9"};
+    for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+        list.count = 0;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            add(names[i], values[v]);
+        errno = ENOTTY;
+        (void)extract_as(all, SONDE_ENTRY_TRUST, NULL);
+        (void)sonde_inject_as(all, &context, &carrier);
+        assert_int_equal(errno, ENOTTY);
+    }
+}
+
 /* A carrier without each_of, and one with more values than are gathered, give the same. */
 static void carriers_that_are_asked_name_by_name_give_the_same(void **state) {
     (void)state;
@@ -535,6 +567,7 @@ int main(void) {
         CASE(entry_budget_bounds_what_peers_can_have_kept),
         CASE(xray_root_without_a_parent_is_noted_and_no_parent),
         CASE(clear_takes_out_what_inject_puts_in),
+        CASE(errno_stays_whatever_comes_in),
         CASE(carriers_that_are_asked_name_by_name_give_the_same),
     };
     setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
