@@ -4,7 +4,7 @@
  *
  *   carrier (header)               the same name twice names compare     values               limits
  *   http.h  HTTP 1, 2, 3           all are seen (1)    without case      ASCII                room
- *   grpc.h  gRPC metadata          all are seen (1)    exactly, lower    ASCII; -bin: base64  no grpc- names (4)
+ *   grpc.h  gRPC metadata          all are seen (1)    exactly, lower    ASCII; -bin: base64  8 KiB, no grpc- names (4)
  *   kafka.h  record headers        the last            exactly           bytes without NUL    room
  *   amqp.h  0-9-1 and 1.0          all are seen (1)    exactly           UTF-8 without NUL    255-byte names
  *   mqtt.h  user properties        all are seen (1)    exactly           UTF-8 without NUL    65,535 bytes each
@@ -16,6 +16,7 @@
  *   cloudevents.h                  as its message      as its message    percent-coded (3)    trace context only
  *   json.h  JSON objects           all are seen (1)    exactly           JSON strings         1 MiB, 64 levels
  *   graphql.h  graphql-ws          as json.h
+ *   websocket.h  a URL's query     all are seen (1)    exactly           percent-coded        8 KiB, read only
  *   environment.h                  the first           A-Z 0-9 _         no NUL               room
  *   sql.h  SQL comments            all are seen (1)    exactly           percent-coded        one comment, ours
  *
