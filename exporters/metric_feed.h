@@ -27,6 +27,10 @@ struct sonde_metric_point {
     int64_t int64;
     double float64;
     const struct sonde__metric_histogram *histogram;
+    /* Borrowed; int64 or bits of a double as the metric is, of histograms double. OTLP sends those that are new; formats
+     * that are scraped (OpenMetrics) show the latest of each bucket, old ones too. */
+    const struct sonde__metric_exemplar *exemplars;
+    uint32_t exemplar_count;
 };
 
 /* Where an iteration is; the feed's own. Nothing may be added to or removed from the feed meanwhile. */

@@ -16,12 +16,25 @@ static int memory_read(void *self, uint32_t memory, uint64_t offset, void *buffe
     return pread(from->fd, buffer, size, (off_t)offset) == (ssize_t)size ? 0 : -EIO;
 }
 
+/* The next period: keys of exemplars that were measured before count for nothing (instrumentation/metric/exemplar.c).
+ */
+static void exported(void *self, uint32_t collection) {
+    const struct sonde__peer *peer = self;
+    if (!peer->process || peer->process->size < SONDE__PROCESS_SIZE)
+        return;
+    struct sonde__process *process = peer->process->pages;
+    atomic_store_explicit(&process->collection, collection + 1u, memory_order_relaxed);
+}
+
 int sonde__peer_series_add(struct sonde__peer *peer, struct sonde_bytes resource) {
     struct sonde_series_store *store = peer->services->env.series;
     if (!store)
         return 0;
     const struct sonde__metric_memory memory = {.read = memory_read, .self = peer};
-    return sonde_series_service_add(store, &memory, resource, peer->uid, &peer->series);
+    int err = sonde_series_service_add(store, &memory, resource, peer->uid, &peer->series);
+    if (!err)
+        sonde_series_service_on_export(peer->series, exported);
+    return err;
 }
 
 void sonde__peer_series_look(struct sonde__peer *peer) {

@@ -95,7 +95,9 @@ static bool next_point(void *self, const struct sonde_metric *metric, uint32_t *
                                              .start_unix_ns = series.start_unix_ns,
                                              .time_unix_ns = source->read_unix_ns,
                                              .int64 = (int64_t)series.value,
-                                             .histogram = series.histogram};
+                                             .histogram = series.histogram,
+                                             .exemplars = series.exemplars,
+                                             .exemplar_count = series.exemplar_count};
     memcpy(&ret_point->float64, &series.value, sizeof series.value);
     return true;
 }
@@ -192,6 +194,8 @@ static int export_source(struct export *export, struct sonde_series_source *sour
     sonde_queue_resource_unref(export->queue, export->resource_id);
     if (!err)
         source->is_exported = source->is_dead;
+    if (!err)
+        series_exemplars_exported(source);
     return err;
 }
 
@@ -205,6 +209,7 @@ int sonde_series_export(struct sonde_series_store *store, struct sonde_queue *qu
     sonde_otlp_metrics_init(&export.builder, buffer, SONDE_QUEUE_RECORD_SIZE_MAX);
     store->exports = true;
     sonde_series_refresh(store);
+    series_exemplars_refresh(store);
     for (struct sonde_series_source *source = store->first; source && !err; source = source->next)
         if (!source->is_exported)
             err = export_source(&export, source);

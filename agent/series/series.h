@@ -59,6 +59,10 @@ void sonde_series_source_on_pull(struct sonde_series_source *source, void (*pull
  *  Returns 0, -ENOMEM. */
 int sonde_series_service_add(struct sonde_series_store *store, const struct sonde__metric_memory *memory,
                              struct sonde_bytes resource, uint32_t uid, struct sonde_series_source **ret_source);
+/** Has `exported` called with the memory's self when exemplars of a collection period were exported: the process shall
+ *  begin another. */
+void sonde_series_service_on_export(struct sonde_series_source *source,
+                                    void (*exported)(void *self, uint32_t collection));
 /** The process is gone: reads its memory a last time, then keeps the values until they were exported once (if anyone
  *  exports) and SONDE_SERIES_DEAD_NS have passed. The source is the store's from now on. NULL is fine. */
 void sonde_series_service_remove(struct sonde_series_source *source);

@@ -46,7 +46,9 @@ struct sonde_series_source {
     uint32_t violations;
     bool is_dead, is_exported; /* exported since its death */
     uint64_t dead_at_ns;
-    uint64_t read_unix_ns; /* when a service's memory was read last */
+    uint64_t read_unix_ns;                             /* when a service's memory was read last */
+    void (*exported)(void *self, uint32_t collection); /* NULL = nobody asks; self as the memory's */
+    uint32_t collection;                               /* period of the exemplars that were read last */
 };
 
 struct sonde_series_store {
@@ -55,6 +57,11 @@ struct sonde_series_store {
     uint32_t source_count, dead_count;
     bool exports; /* somebody exports: the dead wait for it */
 };
+
+/** Reads the exemplars of all living services. */
+void series_exemplars_refresh(struct sonde_series_store *store);
+/** They are in the queue: ends their period. */
+void series_exemplars_exported(struct sonde_series_source *source);
 
 int series_points_set(struct series_points *points, const struct sonde_seams *seams,
                       const struct sonde_series_value *value);

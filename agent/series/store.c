@@ -98,6 +98,27 @@ static void service_read(struct sonde_series_source *source) {
     source->read_unix_ns = time->unix_ns(time->self);
 }
 
+void sonde_series_service_on_export(struct sonde_series_source *source,
+                                    void (*exported)(void *self, uint32_t collection)) {
+    source->exported = exported;
+}
+
+static void service_read_exemplars(struct sonde_series_source *source) {
+    int err = sonde__metric_reader_exemplars_refresh(source->reader, &source->memory, &source->collection);
+    source->violations += err == SONDE_EMALFORMED;
+}
+
+void series_exemplars_refresh(struct sonde_series_store *store) {
+    for (struct sonde_series_source *source = store->first; source; source = source->next)
+        if (source->reader && !source->is_dead)
+            service_read_exemplars(source);
+}
+
+void series_exemplars_exported(struct sonde_series_source *source) {
+    if (source->exported && !source->is_dead)
+        source->exported(source->memory.self, source->collection);
+}
+
 /* Lets go of the dead whose time has passed, and of the oldest when there are too many. */
 static void dead_expire(struct sonde_series_store *store) {
     const struct sonde_time *time = &store->seams->time;
@@ -121,6 +142,7 @@ void sonde_series_service_remove(struct sonde_series_source *source) {
         return;
     const struct sonde_time *time = &source->store->seams->time;
     service_read(source);
+    service_read_exemplars(source);
     source->is_dead = true;
     source->dead_at_ns = time->monotonic_ns(time->self);
     source->memory = (struct sonde__metric_memory){0};

@@ -14,6 +14,8 @@ enum { POINT_START = 2, POINT_TIME = 3, NUMBER_DOUBLE = 4, NUMBER_INT = 6 };
 enum { HISTOGRAM_COUNT = 4, HISTOGRAM_SUM = 5, BUCKET_COUNTS = 6, BOUNDS = 7, HISTOGRAM_MIN = 11, HISTOGRAM_MAX = 12 };
 enum { SCALE = 6, ZERO_COUNT = 7, POSITIVE = 8, EXPONENTIAL_MIN = 12, EXPONENTIAL_MAX = 13 };
 enum { BUCKETS_OFFSET = 1, BUCKETS_COUNTS = 2 };
+enum { EXEMPLARS_OF_NUMBER = 5, EXEMPLARS_OF_HISTOGRAM = 8, EXEMPLARS_OF_EXPONENTIAL = 11 };
+enum { EXEMPLAR_TIME = 2, EXEMPLAR_DOUBLE = 3, EXEMPLAR_SPAN = 4, EXEMPLAR_TRACE = 5, EXEMPLAR_INT = 6, LEFT_OUT = 7 };
 enum { ATTRIBUTES_OF_NUMBER = 7, ATTRIBUTES_OF_HISTOGRAM = 9, ATTRIBUTES_OF_EXPONENTIAL = 1 };
 #define CUMULATIVE 2u
 
@@ -94,6 +96,31 @@ static void attributes(struct sonde__writer *writer, uint32_t field, struct sond
     }
 }
 
+static bool has_span(const struct sonde__metric_exemplar *exemplar) {
+    static const uint8_t none[sizeof exemplar->span_id];
+    return memcmp(exemplar->span_id, none, sizeof none) != 0;
+}
+
+/* Those that no record had before. */
+static void exemplars(struct sonde__writer *writer, uint32_t field, bool is_double,
+                      const struct sonde_metric_point *point) {
+    for (uint32_t i = 0; i < point->exemplar_count && !writer->full; i++) {
+        const struct sonde__metric_exemplar *exemplar = &point->exemplars[i];
+        if (!exemplar->is_new)
+            continue;
+        uint8_t *nested = sonde__write_begin(writer, field);
+        sonde__write_fixed64(writer, EXEMPLAR_TIME, exemplar->time_unix_ns);
+        sonde__write_fixed64(writer, is_double ? EXEMPLAR_DOUBLE : EXEMPLAR_INT, exemplar->value);
+        if (has_span(exemplar)) {
+            sonde__write_bytes(writer, EXEMPLAR_SPAN, exemplar->span_id, sizeof exemplar->span_id);
+            sonde__write_bytes(writer, EXEMPLAR_TRACE, exemplar->trace_id, sizeof exemplar->trace_id);
+        }
+        attributes(writer, LEFT_OUT, (struct sonde_bytes){exemplar->attributes, exemplar->attributes_size});
+        if (!writer->full)
+            sonde__write_end(writer, nested);
+    }
+}
+
 static void number_point(struct sonde__writer *writer, const struct sonde_metric *metric,
                          const struct sonde_metric_point *point) {
     attributes(writer, ATTRIBUTES_OF_NUMBER, point->attributes);
@@ -104,6 +131,7 @@ static void number_point(struct sonde__writer *writer, const struct sonde_metric
         sonde__write_double(writer, NUMBER_DOUBLE, point->float64);
     else
         sonde__write_fixed64(writer, NUMBER_INT, (uint64_t)point->int64);
+    exemplars(writer, EXEMPLARS_OF_NUMBER, metric->is_double, point);
 }
 
 static void summary(struct sonde__writer *writer, const struct sonde_metric_point *point) {
@@ -124,6 +152,7 @@ static void explicit_point(struct sonde__writer *writer, const struct sonde_metr
         sonde__write_double(writer, HISTOGRAM_MIN, histogram->min);
         sonde__write_double(writer, HISTOGRAM_MAX, histogram->max);
     }
+    exemplars(writer, EXEMPLARS_OF_HISTOGRAM, true, point);
 }
 
 static void exponential_point(struct sonde__writer *writer, const struct sonde_metric_point *point) {
@@ -147,6 +176,7 @@ static void exponential_point(struct sonde__writer *writer, const struct sonde_m
         sonde__write_double(writer, EXPONENTIAL_MIN, histogram->min);
         sonde__write_double(writer, EXPONENTIAL_MAX, histogram->max);
     }
+    exemplars(writer, EXEMPLARS_OF_EXPONENTIAL, true, point);
 }
 
 bool sonde_otlp_metrics_point(struct sonde_otlp_metrics *builder, const struct sonde_metric_point *point) {

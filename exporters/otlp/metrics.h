@@ -14,8 +14,8 @@
 #include "instrumentation/wire/writer.h"
 
 /* A buffer that holds any one point with its metric's head: 161 buckets and bounds of 8 to 10 bytes, 2 KiB of
- * attributes. */
-#define SONDE_OTLP_METRICS_SIZE_MIN 16384u
+ * attributes, and as many exemplars as buckets with 192 bytes of attributes. */
+#define SONDE_OTLP_METRICS_SIZE_MIN 65536u
 
 struct sonde_otlp_metrics {
     struct sonde__writer writer;

@@ -41,6 +41,8 @@
 #define SONDE_SERIES_MAX 8192u
 /* Callbacks of observable instruments; asked one after the other. */
 #define SONDE_OBSERVABLES_MAX 256u
+/* Exemplars of one series that is no histogram with explicit buckets: as many as the specification asks for at most. */
+#define SONDE_RESERVOIR_SIZE_MAX 20u
 /* Views of a process; looked through when an instrument is made. */
 #define SONDE_VIEWS_MAX 64u
 /* Attributes of one series, and their encoded size. */

@@ -39,7 +39,9 @@ typedef void (*sonde_report_fn)(void *user, const char *message);
  *  composed_sampler  instead of a sampler with a name (sonde/sampler.h); kept. NULL = by name.
  *  id_generator      copied; NULL = random ids.
  *  process_context_disabled  the resource is not published to profilers and other readers outside (OTEP 4719).
- *  sampler_arg  ratio 0..1; NAN-free; used with the ratio samplers when has_sampler_arg. */
+ *  sampler_arg  ratio 0..1; NAN-free; used with the ratio samplers when has_sampler_arg.
+ *  exemplar_filter  which measurements may become exemplars: "trace_based" (under a sampled span; the default),
+ *                   "always_on", "always_off". */
 struct sonde_options {
     size_t size;
     const char *service_name;
@@ -57,16 +59,17 @@ struct sonde_options {
     bool process_context_disabled;
     const struct sonde_sampler *composed_sampler;
     const struct sonde_id_generator *id_generator;
+    const char *exemplar_filter;
 };
 
 #ifdef __cplusplus
-#define SONDE_OPTIONS_INIT { sizeof(struct sonde_options), nullptr, nullptr, nullptr, nullptr, 0, nullptr, nullptr, 0, false, false, nullptr, nullptr, false, nullptr, nullptr }
+#define SONDE_OPTIONS_INIT { sizeof(struct sonde_options), nullptr, nullptr, nullptr, nullptr, 0, nullptr, nullptr, 0, false, false, nullptr, nullptr, false, nullptr, nullptr, nullptr }
 #else
 #define SONDE_OPTIONS_INIT { .size = sizeof(struct sonde_options) }
 #endif
 
 /** Starts the library with options. Only the first start of a process counts.
- *  Returns 0; SONDE_EINVALID (unknown sampler, ratio out of range; what was bad is reported, the rest is applied);
+ *  Returns 0; SONDE_EINVALID (unknown sampler or filter, ratio out of range; what was bad is reported, the rest is applied);
  *  -EALREADY when a span, log, metric or start came before. Starts the link thread; does not wait for the agent. */
 SONDE_API int sonde_start(const struct sonde_options *options);
 

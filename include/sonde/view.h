@@ -18,12 +18,25 @@ enum sonde_aggregation {
     SONDE_AGGREGATION_EXPONENTIAL,      /* of a histogram; advised buckets are not used */
 };
 
+/** Which of the measurements that the exemplar filter lets through are kept as exemplars until the agent exported.
+ *  Source: metrics/sdk.md#exemplarreservoir. */
+enum sonde_reservoir {
+    SONDE_RESERVOIR_DEFAULT = 0,     /* ALIGNED for explicit buckets; else SIMPLE, of 20 for exponential ones, of 1 */
+    SONDE_RESERVOIR_NONE,            /* no exemplars */
+    SONDE_RESERVOIR_SIMPLE,          /* SimpleFixedSizeExemplarReservoir: reservoir_size of all, each as likely */
+    SONDE_RESERVOIR_ALIGNED_BUCKETS, /* AlignedHistogramBucketExemplarReservoir: one of each bucket, each as likely; of
+                                        histograms with explicit buckets, others have SIMPLE */
+};
+
 /** Which instruments, and what of them; zero or NULL = any, or as it is. All strings NUL-terminated and borrowed.
  *  instrument_name  may hold '*' (any number of characters) and '?' (one); case ignored.
  *  name             new name; only when instrument_name is one name, without '*' and '?'.
  *  keep_keys        attributes with other keys are left out, and those of drop_keys too. What is left out is not
- *                   counted as dropped; series that become the same are one.
- *  series_max       series before the overflow series, at most SONDE_SERIES_PER_INSTRUMENT_MAX. */
+ *                   counted as dropped; series that become the same are one. Exemplars of measurements with attributes
+ *                   per call keep it, as much as fits 192 encoded bytes.
+ *  series_max       series before the overflow series, at most SONDE_SERIES_PER_INSTRUMENT_MAX.
+ *  reservoir        of a series' exemplars.
+ *  reservoir_size   slots of SONDE_RESERVOIR_SIMPLE, at most SONDE_RESERVOIR_SIZE_MAX; 0 = its default. */
 struct sonde_view_options {
     size_t size;
     const char *instrument_name;
@@ -41,6 +54,8 @@ struct sonde_view_options {
     const double *bounds;
     size_t bound_count;
     uint32_t series_max;
+    enum sonde_reservoir reservoir;
+    uint32_t reservoir_size;
 };
 
 /** Adds a view.

@@ -64,9 +64,49 @@ struct sonde_series sonde_series_bind(struct sonde_instrument instrument, const 
     return series;
 }
 
-/* Not a counter of int64, or a set that is new, or a thread that is. */
+/* What comes with a measurement. span: its context, NULL = the current one. */
+struct of_call {
+    const struct sonde_attribute *attributes;
+    size_t count;
+    const struct sonde_span_context *span;
+};
+
+static void offer(struct sonde__thread *thread, struct sonde_series series, uint64_t bits, const struct of_call *call) {
+    struct sonde__stack_entry entry, *context = &thread->stack[thread->depth];
+    if (call->span) {
+        memset(&entry, 0, sizeof entry);
+        if (sonde_span_context_is_valid(call->span)) {
+            memcpy(entry.trace_id, call->span->trace_id, sizeof entry.trace_id);
+            memcpy(&entry.span_id, call->span->span_id, sizeof entry.span_id);
+            entry.flags = call->span->flags;
+        }
+        context = &entry;
+    }
+    struct sonde__offer offer = {series.index & (SONDE_SERIES_MAX - 1), bits, context, call->attributes, call->count};
+    if (sonde__exemplar_wanted(thread, context))
+        sonde__exemplar_offer(thread, &offer);
+}
+
+void sonde__add_int64_by_call(struct sonde_series series, int64_t value, const struct sonde_attribute *attributes,
+                              size_t count) {
+    struct sonde__thread *thread = sonde__thread_self;
+    bool whole = may_add(thread) && value >= 0;
+    if (whole) { /* a signal handler's counts, its exemplar may not */
+        region_add_whole(thread, number_of(series, SONDE__CELL_COUNTER_INT64), (uint64_t)value);
+        if (!sonde__exemplar_wanted_now(thread))
+            return;
+    }
+    thread = sonde__thread_enter();
+    if (!thread)
+        return;
+    if (whole || sonde__add_int64_inside(thread, series, value, SONDE__CELL_COUNTER_INT64))
+        offer(thread, series, (uint64_t)value, &(struct of_call){attributes, count, NULL});
+    sonde__thread_leave(thread);
+}
+
+/* Not a counter of int64, or a set that is new, or a thread that is, or a context of its own. */
 static __attribute__((noinline)) void add_slow(struct sonde_instrument instrument, int64_t value,
-                                               const struct sonde_attribute *attributes, size_t count) {
+                                               const struct of_call *call) {
     struct sonde__thread *thread = instrument.index ? sonde__thread_enter() : NULL;
     if (!thread)
         return;
@@ -74,13 +114,13 @@ static __attribute__((noinline)) void add_slow(struct sonde_instrument instrumen
     struct sonde_series series = {0};
     if (kind >= SONDE__CELL_COUNTER_INT64 && kind <= SONDE__CELL_UP_DOWN_DOUBLE &&
         (value >= 0 || kind >= SONDE__CELL_UP_DOWN_INT64))
-        series = sonde__attributes_series(instrument.index, kind, attributes, count);
+        series = sonde__attributes_series(instrument.index, kind, call->attributes, call->count);
+    bool is_int64 = kind == SONDE__CELL_COUNTER_INT64 || kind == SONDE__CELL_UP_DOWN_INT64;
     if (!series.index)
         sonde__measurement_dropped();
-    else if (kind == SONDE__CELL_COUNTER_INT64 || kind == SONDE__CELL_UP_DOWN_INT64)
-        sonde__add_int64_inside(thread, series, value, kind);
-    else
-        sonde__add_double_inside(thread, series, (double)value, kind);
+    else if (is_int64 ? sonde__add_int64_inside(thread, series, value, kind)
+                      : sonde__add_double_inside(thread, series, (double)value, kind))
+        offer(thread, series, is_int64 ? (uint64_t)value : bits_of((double)value), call);
     sonde__thread_leave(thread);
 }
 
@@ -91,10 +131,17 @@ __attribute__((aligned(64), no_stack_protector)) void sonde_instrument_add(struc
                                                                            const struct sonde_attribute *attributes,
                                                                            size_t attribute_count) {
     struct sonde_series series = sets_find(instrument.index, attributes, attribute_count);
-    if (SONDE__LIKELY(number_of(series, SONDE__CELL_COUNTER_INT64) < SONDE_SERIES_MAX))
-        counter_add(series, (uint64_t)value);
+    if (SONDE__LIKELY(counter_add_plain(series, (uint64_t)value)))
+        return;
+    if (number_of(series, SONDE__CELL_COUNTER_INT64) < SONDE_SERIES_MAX)
+        sonde__add_int64_by_call(series, value, attributes, attribute_count);
     else
-        add_slow(instrument, value, attributes, attribute_count);
+        add_slow(instrument, value, &(struct of_call){attributes, attribute_count, NULL});
+}
+
+void sonde_instrument_add_in(const struct sonde_span_context *context, struct sonde_instrument instrument,
+                             int64_t value, const struct sonde_attribute *attributes, size_t attribute_count) {
+    add_slow(instrument, value, &(struct of_call){attributes, attribute_count, context});
 }
 
 static bool record_is_valid(enum sonde__cell_kind kind, double value) {
@@ -115,37 +162,46 @@ static bool record_is_valid(enum sonde__cell_kind kind, double value) {
     }
 }
 
-static void record_by_kind(struct sonde__thread *thread, enum sonde__cell_kind kind, struct sonde_series series,
-                           double value) {
+/* ret_bits: the value as it was recorded. False: it was not. */
+static bool record_by_kind(struct sonde__thread *thread, enum sonde__cell_kind kind, struct sonde_series series,
+                           double value, uint64_t *ret_bits) {
+    *ret_bits = kind == SONDE__CELL_GAUGE_INT64 ? (uint64_t)llrint(value) : bits_of(value);
     switch (kind) {
     case SONDE__CELL_COUNTER_DOUBLE:
     case SONDE__CELL_UP_DOWN_DOUBLE:
-        sonde__add_double_inside(thread, series, value, kind);
-        break;
+        return sonde__add_double_inside(thread, series, value, kind);
     case SONDE__CELL_GAUGE_INT64:
-        sonde__shared_set(number_of(series, kind), (uint64_t)llrint(value));
-        break;
     case SONDE__CELL_GAUGE_DOUBLE:
-        sonde__shared_set(number_of(series, kind), bits_of(value));
-        break;
+        sonde__shared_set(number_of(series, kind), *ret_bits);
+        return true;
     default:
-        sonde__record_shared(thread, number_of(series, kind), value);
+        return sonde__record_shared(thread, number_of(series, kind), value);
     }
 }
 
-/* Records into a histogram, sets a gauge (rounded when it is of int64), or adds to a counter of doubles. */
-void sonde_instrument_record(struct sonde_instrument instrument, double value, const struct sonde_attribute *attributes,
-                             size_t attribute_count) {
+static void record(struct sonde_instrument instrument, double value, const struct of_call *call) {
     struct sonde__thread *thread = instrument.index ? sonde__thread_enter() : NULL;
     if (!thread)
         return;
     enum sonde__cell_kind kind = sonde__instrument_cell_kind(instrument.index);
     struct sonde_series series = {0};
     if (record_is_valid(kind, value))
-        series = sonde__attributes_series(instrument.index, kind, attributes, attribute_count);
-    if (series.index)
-        record_by_kind(thread, kind, series, value);
-    else
+        series = sonde__attributes_series(instrument.index, kind, call->attributes, call->count);
+    uint64_t bits;
+    if (!series.index)
         sonde__measurement_dropped();
+    else if (record_by_kind(thread, kind, series, value, &bits))
+        offer(thread, series, bits, call);
     sonde__thread_leave(thread);
+}
+
+/* Records into a histogram, sets a gauge (rounded when it is of int64), or adds to a counter of doubles. */
+void sonde_instrument_record(struct sonde_instrument instrument, double value, const struct sonde_attribute *attributes,
+                             size_t attribute_count) {
+    record(instrument, value, &(struct of_call){attributes, attribute_count, NULL});
+}
+
+void sonde_instrument_record_in(const struct sonde_span_context *context, struct sonde_instrument instrument,
+                                double value, const struct sonde_attribute *attributes, size_t attribute_count) {
+    record(instrument, value, &(struct of_call){attributes, attribute_count, context});
 }

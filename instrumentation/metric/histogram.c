@@ -49,8 +49,7 @@ int32_t sonde__histogram_index(double value, int32_t scale) {
     return index_of(normal_bits(value), scale);
 }
 
-/* Takes size bytes (a multiple of 64) from the arena; returns offset / 64 + 1, 0 when it is full. */
-static uint32_t arena_take(const struct sonde__arena *arena, uint64_t size) {
+uint32_t sonde__arena_take(const struct sonde__arena *arena, uint64_t size) {
     uint64_t at = atomic_load_explicit(arena->head, memory_order_relaxed);
     do {
         if (at > arena->size || arena->size - at < size)
@@ -68,7 +67,7 @@ uint32_t sonde__histogram_create(const struct sonde__arena *arena, uint32_t seri
                                  double first) {
     uint32_t capacity = bound_count ? bound_count + 1 : SONDE__BUCKETS_SMALL;
     uint32_t size = block_size(capacity);
-    uint32_t place = arena_take(arena, SONDE__ARENA_UNIT + size * (bound_count ? 1u : 2u));
+    uint32_t place = sonde__arena_take(arena, SONDE__ARENA_UNIT + size * (bound_count ? 1u : 2u));
     if (!place)
         return 0;
     struct sonde__histogram *histogram = (void *)block_at(arena->base, place - 1);
@@ -140,7 +139,7 @@ static void make_room(const struct sonde__arena *arena, struct sonde__histogram 
     }
     int32_t by = shift_for(low, high, capacity);
     if (capacity == SONDE__BUCKETS_SMALL && from->scale - by < SONDE__SCALE_KEPT) {
-        uint32_t size = block_size(SONDE__BUCKETS_LARGE), place = arena_take(arena, 2 * size);
+        uint32_t size = block_size(SONDE__BUCKETS_LARGE), place = sonde__arena_take(arena, 2 * size);
         if (place) { /* else: coarser, but all is counted */
             capacity = SONDE__BUCKETS_LARGE;
             to_unit = place - 1;
@@ -172,15 +171,20 @@ void sonde__histogram_record_slow(const struct sonde__arena *arena, struct sonde
     }
 }
 
-void sonde__histogram_record_bounds(uint8_t *base, struct sonde__histogram *histogram, const double *bounds,
-                                    double value) {
-    uint32_t low = 0, high = histogram->bound_count;
-    while (low < high) { /* the first bound that is not below the value */
+uint32_t sonde__bounds_index(const double *bounds, uint32_t count, double value) {
+    uint32_t low = 0, high = count;
+    while (low < high) {
         uint32_t middle = (low + high) / 2;
         if (bounds[middle] < value)
             low = middle + 1;
         else
             high = middle;
     }
-    add_to(histogram, &block_at(base, (uint32_t)load(&histogram->active))->buckets[low], value);
+    return low;
+}
+
+void sonde__histogram_record_bounds(uint8_t *base, struct sonde__histogram *histogram, const double *bounds,
+                                    double value) {
+    uint32_t bucket = sonde__bounds_index(bounds, histogram->bound_count, value);
+    add_to(histogram, &block_at(base, (uint32_t)load(&histogram->active))->buckets[bucket], value);
 }

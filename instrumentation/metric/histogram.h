@@ -13,6 +13,9 @@ struct sonde__arena {
     uint64_t size;
 };
 
+/** Takes size bytes (a multiple of 64), zero. Returns their offset / 64 + 1, 0 when the arena is full. Lock-free. */
+uint32_t sonde__arena_take(const struct sonde__arena *arena, uint64_t size);
+
 /** Fills the tables behind sonde__histogram_index(); before the first record, once, under a lock. */
 void sonde__histogram_tables_init(void);
 
@@ -26,6 +29,9 @@ uint32_t sonde__histogram_create(const struct sonde__arena *arena, uint32_t seri
 /** Records any finite value >= 0 into an exponential histogram: zeros, subnormals, and values that need a rescale or
  *  larger blocks. The rest has a faster way: histogram_fast.h. */
 void sonde__histogram_record_slow(const struct sonde__arena *arena, struct sonde__histogram *histogram, double value);
+
+/** The explicit bucket of a value: the first bound that is not below it, or count. */
+uint32_t sonde__bounds_index(const double *bounds, uint32_t count, double value);
 
 /** Records into explicit buckets; bounds ascending, histogram->bound_count of them, borrowed. */
 void sonde__histogram_record_bounds(uint8_t *base, struct sonde__histogram *histogram, const double *bounds,

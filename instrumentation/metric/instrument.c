@@ -116,6 +116,23 @@ enum sonde_instrument_kind sonde__instrument_base_kind(enum sonde_instrument_kin
     return kind > SONDE_HISTOGRAM ? kind - SONDE_OBSERVABLE_COUNTER + SONDE_COUNTER : kind;
 }
 
+/* Of exponential histograms as many as the specification's MAX_SIZE allows for (160 buckets, so 20). */
+struct sonde__reservoir_plan sonde__instrument_reservoir(const struct sonde__instrument *instrument) {
+    const struct sonde_view_options *view = instrument->view;
+    enum sonde_reservoir kind = view ? view->reservoir : SONDE_RESERVOIR_DEFAULT;
+    struct sonde__reservoir_plan plan = {.lanes = 1, .per_lane = 1};
+    plan.has_attributes = view && (view->keep_key_count || view->drop_key_count);
+    if (kind == SONDE_RESERVOIR_NONE)
+        plan.lanes = 0;
+    else if (instrument->bound_count && kind != SONDE_RESERVOIR_SIMPLE)
+        plan.lanes = (uint16_t)(instrument->bound_count + 1);
+    else if (view && view->reservoir_size)
+        plan.per_lane = (uint16_t)view->reservoir_size;
+    else if (instrument->kind == SONDE_HISTOGRAM && !instrument->bound_count)
+        plan.per_lane = SONDE_RESERVOIR_SIZE_MAX;
+    return plan;
+}
+
 int sonde__instrument_same_name(const struct sonde__instrument *a, const struct sonde__instrument *b) {
     return a->scope == b->scope && strcasecmp(a->name, b->name) == 0;
 }

@@ -39,6 +39,13 @@ int sonde__instrument_init(struct sonde__instrument *instrument, const struct so
                            const struct sonde_view_options *view);
 void sonde__instrument_deinit(struct sonde__instrument *instrument);
 
+/** The reservoir of each of its series. lanes 0 = none. */
+struct sonde__reservoir_plan {
+    uint16_t lanes, per_lane;
+    bool has_attributes; /* something may be left out of a measurement that an exemplar is to keep */
+};
+struct sonde__reservoir_plan sonde__instrument_reservoir(const struct sonde__instrument *instrument);
+
 /** What names, units, descriptions and boundaries must be. */
 bool sonde__instrument_name_is_valid(const char *name);
 bool sonde__instrument_unit_is_valid(const char *unit);

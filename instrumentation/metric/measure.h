@@ -4,6 +4,7 @@
 #ifndef SONDE_METRIC_MEASURE_H
 #define SONDE_METRIC_MEASURE_H
 
+#include "instrumentation/metric/exemplar.h"
 #include "instrumentation/metric/table.h"
 #include "instrumentation/ring/thread.h"
 #include <stdbool.h>
@@ -11,12 +12,15 @@
 /** Counts a measurement that was not accepted. */
 void sonde__measurement_dropped(void);
 
-/** Adds to a series of that kind, or counts a drop: another kind, a value that is not allowed. Any kind of thread. */
+/** Adds to a series of that kind, or counts a drop: another kind, a value that is not allowed. Any kind of thread.
+ *  Those inside return whether it was added, and leave exemplars to the caller. */
 /* noinline: what it needs must not burden the way of those that do not call it. */
 void sonde__add_int64(struct sonde_series series, int64_t value, enum sonde__cell_kind kind) __attribute__((noinline));
-void sonde__add_int64_inside(struct sonde__thread *thread, struct sonde_series series, int64_t value,
+void sonde__add_int64_by_call(struct sonde_series series, int64_t value, const struct sonde_attribute *attributes,
+                              size_t count) __attribute__((noinline)); /* to a counter */
+bool sonde__add_int64_inside(struct sonde__thread *thread, struct sonde_series series, int64_t value,
                              enum sonde__cell_kind kind);
-void sonde__add_double_inside(struct sonde__thread *thread, struct sonde_series series, double value,
+bool sonde__add_double_inside(struct sonde__thread *thread, struct sonde_series series, double value,
                               enum sonde__cell_kind kind);
 
 /** Sets a gauge's cell, or an observed series'. */
@@ -28,8 +32,8 @@ void sonde__shared_unset(uint32_t series);
 struct sonde_series sonde__attributes_series(uint32_t instrument, enum sonde__cell_kind kind,
                                              const struct sonde_attribute *attributes, size_t count);
 
-/** Records into the process-wide histogram of a series; value finite, >= 0. */
-void sonde__record_shared(struct sonde__thread *thread, uint32_t series, double value);
+/** Records into the process-wide histogram of a series; value finite, >= 0. Returns whether it did. */
+bool sonde__record_shared(struct sonde__thread *thread, uint32_t series, double value);
 
 /* The series' number of a handle of this kind; large when it is of another. */
 static inline uint32_t number_of(struct sonde_series series, enum sonde__cell_kind kind) {
@@ -57,15 +61,25 @@ static inline bool may_add(const struct sonde__thread *thread) {
     return false;
 #endif
 }
+/* The same where no exemplar can come of it. */
+static inline bool may_add_plain(const struct sonde__thread *thread) {
+#if defined(__x86_64__)
+    return SONDE__LIKELY(thread && sonde__thread_is_plain(thread));
+#else
+    (void)thread;
+    return false;
+#endif
+}
 
-static inline void counter_add(struct sonde_series series, uint64_t value) {
+/* False: nothing was done, there is more to it than an addition. */
+static inline bool counter_add_plain(struct sonde_series series, uint64_t value) {
     struct sonde__thread *thread = sonde__thread_self;
     uint32_t number = number_of(series, SONDE__CELL_COUNTER_INT64);
     /* Past INT64_MAX it could not be told in OTLP: counts as negative. */
-    if (may_add(thread) && SONDE__LIKELY(number < SONDE_SERIES_MAX && (int64_t)value >= 0))
-        region_add_whole(thread, number, value);
-    else
-        sonde__add_int64(series, (int64_t)value, SONDE__CELL_COUNTER_INT64);
+    if (!may_add_plain(thread) || SONDE__UNLIKELY(number >= SONDE_SERIES_MAX || (int64_t)value < 0))
+        return false;
+    region_add_whole(thread, number, value);
+    return true;
 }
 
 #endif

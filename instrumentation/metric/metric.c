@@ -64,40 +64,62 @@ static inline void region_add_double(struct sonde__thread *thread, uint32_t seri
 }
 
 /* No region, wrong kind, bad value. */
-void sonde__add_int64_inside(struct sonde__thread *thread, struct sonde_series series, int64_t value,
+bool sonde__add_int64_inside(struct sonde__thread *thread, struct sonde_series series, int64_t value,
                              enum sonde__cell_kind kind) {
     if (!kind_is(series, kind, kind))
-        return;
-    if (value < 0 && kind == SONDE__CELL_COUNTER_INT64)
+        return false;
+    if (value < 0 && kind == SONDE__CELL_COUNTER_INT64) {
         sonde__measurement_dropped();
-    else if (thread->cells)
+        return false;
+    }
+    if (thread->cells)
         region_add_whole(thread, number_of(series, kind), (uint64_t)value);
     else
         shared_add_int64(number_of(series, kind), value);
+    return true;
 }
-__attribute__((noinline)) void sonde__add_double_inside(struct sonde__thread *thread, struct sonde_series series,
+__attribute__((noinline)) bool sonde__add_double_inside(struct sonde__thread *thread, struct sonde_series series,
                                                         double value, enum sonde__cell_kind kind) {
     if (!kind_is(series, kind, kind))
-        return;
-    if (!isfinite(value) || (value < 0 && kind == SONDE__CELL_COUNTER_DOUBLE))
+        return false;
+    if (!isfinite(value) || (value < 0 && kind == SONDE__CELL_COUNTER_DOUBLE)) {
         sonde__measurement_dropped();
-    else if (thread->cells)
+        return false;
+    }
+    if (thread->cells)
         region_add_double(thread, number_of(series, kind), value);
     else
         shared_add_double(number_of(series, kind), value);
+    return true;
+}
+
+/* Inside; number of a series that exists. */
+static inline void offer(struct sonde__thread *thread, uint32_t series, uint64_t bits) {
+    if (SONDE__UNLIKELY(!sonde__thread_is_plain(thread) && sonde__exemplar_wanted_now(thread)))
+        sonde__exemplar_offer_bound(thread, series, bits);
 }
 
 void sonde__add_int64(struct sonde_series series, int64_t value, enum sonde__cell_kind kind) {
-    struct sonde__thread *thread = sonde__thread_enter();
+    struct sonde__thread *thread = sonde__thread_self;
+    uint32_t number = number_of(series, kind);
+    bool whole = may_add(thread) && number < SONDE_SERIES_MAX && (value >= 0 || kind != SONDE__CELL_COUNTER_INT64);
+    if (whole) { /* a signal handler's counts, its exemplar may not */
+        region_add_whole(thread, number, (uint64_t)value);
+        if (!sonde__exemplar_wanted_now(thread))
+            return;
+    }
+    thread = sonde__thread_enter();
     if (!thread)
         return;
-    sonde__add_int64_inside(thread, series, value, kind);
+    if (whole || sonde__add_int64_inside(thread, series, value, kind))
+        offer(thread, number, (uint64_t)value);
     sonde__thread_leave(thread);
 }
 
 /* Aligned: its whole way lies in one line of the instruction cache, which is worth a tenth of it. */
 __attribute__((aligned(64))) void sonde_counter_add(struct sonde_series series, uint64_t value) {
-    counter_add(series, value);
+    if (!counter_add_plain(series, value))
+        sonde__add_int64(series, (int64_t)value, SONDE__CELL_COUNTER_INT64);
 }
 
 void sonde_counter_add_double(struct sonde_series series, double value) {
@@ -105,17 +127,20 @@ void sonde_counter_add_double(struct sonde_series series, double value) {
     if (SONDE__UNLIKELY(!thread))
         return;
     uint32_t number = number_of(series, SONDE__CELL_COUNTER_DOUBLE);
+    bool added = true;
     if (SONDE__LIKELY(number < SONDE_SERIES_MAX && thread->cells && value >= 0 && value < (double)INFINITY))
         region_add_double(thread, number, value);
     else
-        sonde__add_double_inside(thread, series, value, SONDE__CELL_COUNTER_DOUBLE);
+        added = sonde__add_double_inside(thread, series, value, SONDE__CELL_COUNTER_DOUBLE);
+    if (SONDE__LIKELY(added))
+        offer(thread, number, bits_of(value));
     sonde__thread_leave(thread);
 }
 
 void sonde_up_down_counter_add(struct sonde_series series, int64_t value) {
     struct sonde__thread *thread = sonde__thread_self;
     uint32_t number = number_of(series, SONDE__CELL_UP_DOWN_INT64);
-    if (may_add(thread) && SONDE__LIKELY(number < SONDE_SERIES_MAX))
+    if (may_add_plain(thread) && SONDE__LIKELY(number < SONDE_SERIES_MAX))
         region_add_whole(thread, number, (uint64_t)value);
     else
         sonde__add_int64(series, value, SONDE__CELL_UP_DOWN_INT64);
@@ -125,7 +150,8 @@ void sonde_up_down_counter_add_double(struct sonde_series series, double value) 
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread))
         return;
-    sonde__add_double_inside(thread, series, value, SONDE__CELL_UP_DOWN_DOUBLE);
+    if (sonde__add_double_inside(thread, series, value, SONDE__CELL_UP_DOWN_DOUBLE))
+        offer(thread, number_of(series, SONDE__CELL_UP_DOWN_DOUBLE), bits_of(value));
     sonde__thread_leave(thread);
 }
 
@@ -151,16 +177,20 @@ void sonde_gauge_set(struct sonde_series series, int64_t value) {
     struct sonde__thread *thread = sonde__thread_enter();
     if (SONDE__UNLIKELY(!thread))
         return;
-    if (kind_is(series, SONDE__CELL_GAUGE_INT64, SONDE__CELL_GAUGE_INT64))
+    if (kind_is(series, SONDE__CELL_GAUGE_INT64, SONDE__CELL_GAUGE_INT64)) {
         sonde__shared_set(number_of(series, SONDE__CELL_GAUGE_INT64), (uint64_t)value);
+        offer(thread, number_of(series, SONDE__CELL_GAUGE_INT64), (uint64_t)value);
+    }
     sonde__thread_leave(thread);
 }
 
-static void set_double(uint32_t series, double value) {
-    if (isfinite(value))
-        sonde__shared_set(series, bits_of(value));
-    else
+static void set_double(struct sonde__thread *thread, uint32_t series, double value) {
+    if (!isfinite(value)) {
         sonde__measurement_dropped();
+        return;
+    }
+    sonde__shared_set(series, bits_of(value));
+    offer(thread, series, bits_of(value));
 }
 
 void sonde_gauge_set_double(struct sonde_series series, double value) {
@@ -168,7 +198,7 @@ void sonde_gauge_set_double(struct sonde_series series, double value) {
     if (SONDE__UNLIKELY(!thread))
         return;
     if (kind_is(series, SONDE__CELL_GAUGE_DOUBLE, SONDE__CELL_GAUGE_DOUBLE))
-        set_double(number_of(series, SONDE__CELL_GAUGE_DOUBLE), value);
+        set_double(thread, number_of(series, SONDE__CELL_GAUGE_DOUBLE), value);
     sonde__thread_leave(thread);
 }
 
@@ -213,54 +243,52 @@ static bool spin_take(_Atomic uint32_t *spin) {
     return false;
 }
 
-void sonde__record_shared(struct sonde__thread *thread, uint32_t series, double value) {
+bool sonde__record_shared(struct sonde__thread *thread, uint32_t series, double value) {
     struct sonde__process *process = sonde__process_get();
     if (!process)
-        return;
+        return false;
     struct sonde__arena arena = {(uint8_t *)process + SONDE__SHARED_HISTOGRAMS_AT, &process->histograms_head,
                                  SONDE__SHARED_HISTOGRAMS_SIZE};
     uint32_t place = shared_place(&arena, series, value);
     if (!place) {
         sonde__measurement_dropped();
-        return;
+        return false;
     }
     struct sonde__histogram *histogram =
         (struct sonde__histogram *)(void *)(arena.base + (size_t)(place - 1) * SONDE__ARENA_UNIT);
     if (!spin_take(&histogram->spin)) {
         sonde__drop(thread, SONDE_SIGNAL_METRICS, SONDE_DROP_BUSY);
-        return;
+        return false;
     }
     record_into(&arena, place, value);
     atomic_store_explicit(&histogram->spin, 0, memory_order_release);
+    return true;
 }
 
 /* First value of this region, zeros, rescales, explicit buckets, no region. */
-static __attribute__((noinline)) void record_slow(struct sonde__thread *thread, struct sonde_series handle,
+static __attribute__((noinline)) bool record_slow(struct sonde__thread *thread, struct sonde_series handle,
                                                   double value) {
     uint32_t series = handle.index & (SONDE_SERIES_MAX - 1);
     if (!kind_is(handle, SONDE__CELL_EXPONENTIAL, SONDE__CELL_BOUNDS))
-        return;
+        return false;
     if (!isfinite(value) || value < 0) {
         sonde__measurement_dropped();
-        return;
+        return false;
     }
-    if (!thread->cells || !thread->histograms || !thread->region) {
-        sonde__record_shared(thread, series, value);
-        return;
-    }
+    if (!thread->cells || !thread->histograms || !thread->region)
+        return sonde__record_shared(thread, series, value);
     struct sonde__arena arena = {thread->histograms, &thread->region->histograms_head, SONDE__REGION_HISTOGRAMS_SIZE};
     uint64_t place = atomic_load_explicit(&thread->cells[series], memory_order_relaxed);
     if (!place) {
         uint32_t count;
         (void)sonde__series_bounds(series, &count);
         place = sonde__histogram_create(&arena, series, count, value);
-        if (!place) {
-            sonde__record_shared(thread, series, value);
-            return;
-        }
+        if (!place)
+            return sonde__record_shared(thread, series, value);
         atomic_store_explicit(&thread->cells[series], place, memory_order_release);
     }
     record_into(&arena, (uint32_t)place, value);
+    return true;
 }
 
 void sonde_histogram_record(struct sonde_series series, double value) {
@@ -269,12 +297,16 @@ void sonde_histogram_record(struct sonde_series series, double value) {
         return;
     uint32_t number = number_of(series, SONDE__CELL_EXPONENTIAL);
     uint64_t place = 0;
-    if (SONDE__LIKELY(number < SONDE_SERIES_MAX && thread->cells && thread->histograms))
+    if (SONDE__LIKELY(number < SONDE_SERIES_MAX && thread->cells)) /* and then it has an arena too */
         place = atomic_load_explicit(&thread->cells[number], memory_order_relaxed);
-    if (SONDE__UNLIKELY(!place) ||
-        !histogram_record_fast(
-            thread->histograms,
-            (struct sonde__histogram *)(void *)(thread->histograms + (place - 1) * SONDE__ARENA_UNIT), value))
-        record_slow(thread, series, value);
+    bool recorded =
+        SONDE__LIKELY(place) &&
+        histogram_record_fast(thread->histograms,
+                              (struct sonde__histogram *)(void *)(thread->histograms + (place - 1) * SONDE__ARENA_UNIT),
+                              value);
+    if (SONDE__UNLIKELY(!recorded))
+        recorded = record_slow(thread, series, value);
+    if (SONDE__LIKELY(recorded))
+        offer(thread, series.index & (SONDE_SERIES_MAX - 1), bits_of(value));
     sonde__thread_leave(thread);
 }

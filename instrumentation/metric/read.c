@@ -33,6 +33,8 @@ void sonde__metric_reader_destroy(struct sonde__metric_reader *reader) {
     for (uint32_t i = 0; i < reader->series_capacity; i++)
         give_back(reader, reader->series[i].histogram);
     give_back(reader, reader->series);
+    give_back(reader, reader->exemplars);
+    give_back(reader, reader->exemplar_bytes);
     give_back(reader, reader->log);
     give_back(reader, reader);
 }
@@ -54,6 +56,13 @@ static struct sonde__instrument_descriptor instrument_of(const struct sonde__met
     *ret_head = sonde__reader_descriptor(reader, reader->instruments[number].at, ret_body);
     memcpy(&d, *ret_body, sizeof d);
     return d;
+}
+
+struct sonde__instrument_descriptor sonde__reader_instrument_of(const struct sonde__metric_reader *reader,
+                                                                const struct reader_series *series) {
+    struct sonde__descriptor head;
+    const uint8_t *body;
+    return instrument_of(reader, series->instrument, &head, &body);
 }
 
 static uint64_t series_start(const struct sonde__metric_reader *reader, const struct reader_series *series) {
@@ -320,6 +329,8 @@ bool sonde__metric_reader_series(const struct sonde__metric_reader *reader, uint
         .start_unix_ns = start_unix_ns > reader->start_unix_ns ? start_unix_ns : reader->start_unix_ns,
         .value = series->value,
         .histogram = series->histogram,
+        .exemplars = series->exemplar_count ? reader->exemplars + series->first_exemplar : NULL,
+        .exemplar_count = series->exemplar_count,
     };
     return true;
 }

@@ -5,6 +5,8 @@
  *
  *   refresh:  new descriptors -> instruments and series;  cells of all regions and the shared ones -> sums
  *
+ *            (when they are asked for) reservoirs -> exemplars
+ *
  * Descriptors are read once (the log is append-only). Values are sums and stay readable when the process is gone. */
 #ifndef SONDE_METRIC_READ_H
 #define SONDE_METRIC_READ_H
@@ -43,12 +45,24 @@ struct sonde__metric_instrument {
     uint32_t bound_count;                        /* 0 = exponential */
 };
 
+/** A measurement that was kept whole. */
+struct sonde__metric_exemplar {
+    uint64_t time_unix_ns;
+    uint64_t value;                   /* as the series' */
+    uint8_t trace_id[16], span_id[8]; /* zero = measured outside of any span */
+    bool is_new;                      /* of the period that has not ended yet */
+    uint32_t attributes_size;
+    const uint8_t *attributes; /* that the series does not have: KeyValue messages as field 1, valid */
+};
+
 struct sonde__metric_series {
     const uint8_t *attributes; /* KeyValue messages as field 1, valid; borrowed until the next refresh */
     uint32_t attributes_size;
     uint64_t start_unix_ns;
     uint64_t value;                                  /* int64, or the bits of a double */
     const struct sonde__metric_histogram *histogram; /* of a histogram, else NULL */
+    const struct sonde__metric_exemplar *exemplars;  /* as of the last sonde__metric_reader_exemplars_refresh() */
+    uint32_t exemplar_count;
 };
 
 struct sonde__metric_reader;
@@ -61,6 +75,13 @@ void sonde__metric_reader_destroy(struct sonde__metric_reader *reader);
  *  Returns 0; SONDE_EMALFORMED (descriptors or histograms that cannot be: what was good before them is kept);
  *  -ENOMEM; the accessor's error when there is no process page (values stay as they were). */
 int sonde__metric_reader_refresh(struct sonde__metric_reader *reader, const struct sonde__metric_memory *memory);
+
+/** Reads the exemplars of the series that there are since the last refresh. Memory that has none (of an older minor
+ *  version) is fine.
+ *  ret_collection  number of the period that is_new is about; whoever ends it stores another to the process page.
+ *  Returns as sonde__metric_reader_refresh(); what was good is kept then too. */
+int sonde__metric_reader_exemplars_refresh(struct sonde__metric_reader *reader,
+                                           const struct sonde__metric_memory *memory, uint32_t *ret_collection);
 
 /** Instruments are 1..max; false for a number that is not described. */
 uint32_t sonde__metric_reader_instrument_max(const struct sonde__metric_reader *reader);

@@ -56,8 +56,8 @@ static bool instrument_is_valid(const struct sonde__descriptor *head, const uint
            head->extra_size == d.bound_count * sizeof(double) && bounds_are_valid(extra, d.bound_count);
 }
 
-/* KeyValue messages as field 1 and nothing else: what a Resource may also be, so its validator serves. */
-static bool attributes_are_valid(const uint8_t *bytes, size_t size) {
+/* What a Resource may also be, so its validator serves. */
+bool sonde__reader_attributes_are_valid(const uint8_t *bytes, size_t size) {
     const uint8_t *p = bytes, *end = bytes + size;
     if (size > SONDE_SERIES_ATTRIBUTES_SIZE_MAX || !sonde__resource_is_valid(bytes, size))
         return false;
@@ -101,7 +101,7 @@ static int series_accept(struct sonde__metric_reader *reader, const struct sonde
         return SONDE_EMALFORMED;
     memcpy(&d, body, sizeof d);
     if (!d.instrument || d.instrument > SONDE_INSTRUMENTS_MAX || !reader->instruments[d.instrument].at ||
-        !attributes_are_valid(body + head->body_size, head->extra_size))
+        !sonde__reader_attributes_are_valid(body + head->body_size, head->extra_size))
         return SONDE_EMALFORMED;
     int err = series_reserve(reader, head->index);
     if (err)

@@ -16,6 +16,7 @@ struct reader_series {
     bool present;
     uint64_t value;
     struct sonde__metric_histogram *histogram; /* owned */
+    uint32_t first_exemplar, exemplar_count;
 };
 
 struct sonde__metric_reader {
@@ -30,12 +31,22 @@ struct sonde__metric_reader {
     uint64_t start_unix_ns;            /* of the process: no series of it began before */
     uint32_t instrument_max;
     struct reader_instrument instruments[SONDE_INSTRUMENTS_MAX + 1];
-    uint64_t *cells; /* scratch of one refresh: two words for each series */
+    uint64_t *cells;                          /* scratch of one refresh: two words for each series */
+    struct sonde__metric_exemplar *exemplars; /* of all series, one behind the other */
+    uint8_t *exemplar_bytes;
+    uint32_t exemplar_count, exemplar_capacity, exemplar_bytes_size, exemplar_bytes_capacity;
 };
 
 /** The descriptor that lies at `at` - 1 of the log, and its body. */
 struct sonde__descriptor sonde__reader_descriptor(const struct sonde__metric_reader *reader, uint32_t at,
                                                   const uint8_t **ret_body);
+
+/** The descriptor of a series' instrument. */
+struct sonde__instrument_descriptor sonde__reader_instrument_of(const struct sonde__metric_reader *reader,
+                                                                const struct reader_series *series);
+
+/** Are these KeyValue messages as field 1 and nothing else? */
+bool sonde__reader_attributes_are_valid(const uint8_t *bytes, size_t size);
 
 /** Copies and takes in what the log has up to head. Returns as sonde__metric_reader_refresh(). */
 int sonde__reader_log_read(struct sonde__metric_reader *reader, const struct sonde__metric_memory *memory,

@@ -233,6 +233,16 @@ void sonde__series_observed(uint64_t unix_ns) {
     unlock();
 }
 
+const struct sonde_view_options *sonde__series_view(uint32_t series) {
+    return instruments[series_table[series].instrument].view;
+}
+
+struct sonde__reservoir_plan sonde__series_reservoir(uint32_t series) {
+    struct sonde__reservoir_plan plan = sonde__instrument_reservoir(&instruments[series_table[series].instrument]);
+    plan.has_attributes |= sonde__series_is_overflow(series);
+    return plan;
+}
+
 enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument) {
     /* Acquire: the entry is whole before the total counts it. */
     if (!instrument || instrument > __atomic_load_n(&instrument_total, __ATOMIC_ACQUIRE))

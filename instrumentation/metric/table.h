@@ -5,6 +5,7 @@
 #ifndef SONDE_METRIC_TABLE_H
 #define SONDE_METRIC_TABLE_H
 
+#include "instrumentation/metric/instrument.h"
 #include "instrumentation/ring/cells.h"
 #include <sonde/view.h>
 #include <stdbool.h>
@@ -41,6 +42,12 @@ bool sonde__series_is_overflow(uint32_t series);
 
 /** The view of an instrument, NULL = none. Static. */
 const struct sonde_view_options *sonde__instrument_view(uint32_t instrument);
+
+/** The same of a series' instrument. */
+const struct sonde_view_options *sonde__series_view(uint32_t series);
+
+/** The reservoir a series is to have. */
+struct sonde__reservoir_plan sonde__series_reservoir(uint32_t series);
 
 /** Kind of an instrument's cells; SONDE__CELL_NONE for a no-op or unknown one. */
 enum sonde__cell_kind sonde__instrument_cell_kind(uint32_t instrument);

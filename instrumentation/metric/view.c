@@ -60,6 +60,9 @@ const struct sonde_view_options *sonde__view_find(const struct sonde_instrument_
         if (matches(views[i], options))
             found = views[i];
     sonde__lock_release(&views_lock);
+    if (found && found->reservoir == SONDE_RESERVOIR_ALIGNED_BUCKETS && options->kind != SONDE_HISTOGRAM)
+        sonde__report("a view asks for exemplars by bucket of %s, which has none: ignoring its reservoir",
+                      options->name);
     if (found && found->aggregation > SONDE_AGGREGATION_DROP && options->kind != SONDE_HISTOGRAM)
         sonde__report("a view asks for a histogram of %s, which is none: ignoring its aggregation", options->name);
     return found;
@@ -89,8 +92,6 @@ static bool keys_are_valid(const char *const *keys, size_t count) {
 }
 
 static bool options_are_valid(const struct sonde_view_options *o) {
-    if (!o || o->size < sizeof *o)
-        return false;
     bool selects = o->instrument_name || o->instrument_kind || o->instrument_unit || o->has_scope;
     bool is_one = o->instrument_name && !has_wildcard(o->instrument_name);
     return selects && o->instrument_kind <= SONDE_OBSERVABLE_GAUGE &&
@@ -102,7 +103,18 @@ static bool options_are_valid(const struct sonde_view_options *o) {
            keys_are_valid(o->drop_keys, o->drop_key_count) && o->aggregation <= SONDE_AGGREGATION_EXPONENTIAL &&
            (!o->bound_count || o->aggregation == SONDE_AGGREGATION_EXPLICIT_BUCKETS) &&
            sonde__instrument_bounds_are_valid(o->bounds, o->bound_count) &&
-           o->series_max <= SONDE_SERIES_PER_INSTRUMENT_MAX;
+           o->series_max <= SONDE_SERIES_PER_INSTRUMENT_MAX && o->reservoir <= SONDE_RESERVOIR_ALIGNED_BUCKETS &&
+           o->reservoir_size <= SONDE_RESERVOIR_SIZE_MAX &&
+           (!o->reservoir_size || o->reservoir == SONDE_RESERVOIR_SIMPLE);
+}
+
+/* A caller built against an older header has a shorter struct: what it does not have is zero. */
+static bool options_copy(const struct sonde_view_options *options, struct sonde_view_options *ret_copy) {
+    if (!options || options->size < offsetof(struct sonde_view_options, reservoir))
+        return false;
+    memset(ret_copy, 0, sizeof *ret_copy);
+    memcpy(ret_copy, options, options->size < sizeof *ret_copy ? options->size : sizeof *ret_copy);
+    return true;
 }
 
 /* NULL stays NULL. False: out of memory. */
@@ -156,6 +168,8 @@ static struct sonde_view_options *view_create(const struct sonde_view_options *f
     view->aggregation = from->aggregation;
     view->bound_count = from->bound_count;
     view->series_max = from->series_max;
+    view->reservoir = from->reservoir;
+    view->reservoir_size = from->reservoir_size;
     if (text_copy(from->instrument_name, &view->instrument_name) &&
         text_copy(from->instrument_unit, &view->instrument_unit) && text_copy(from->name, &view->name) &&
         text_copy(from->description, &view->description) &&
@@ -168,9 +182,10 @@ static struct sonde_view_options *view_create(const struct sonde_view_options *f
 }
 
 int sonde_view_add(const struct sonde_view_options *options) {
-    if (!options_are_valid(options))
+    struct sonde_view_options copy;
+    if (!options_copy(options, &copy) || !options_are_valid(&copy))
         return SONDE_EINVALID;
-    struct sonde_view_options *view = view_create(options);
+    struct sonde_view_options *view = view_create(&copy);
     if (!view)
         return -ENOMEM;
     sonde__lock_take(&views_lock);

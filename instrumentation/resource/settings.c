@@ -10,6 +10,7 @@
 #include <sonde/err.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define RESOURCE_ATTRIBUTES 1u /* field of Resource. Source: opentelemetry-proto, resource/v1/resource.proto */
 
@@ -36,9 +37,24 @@ static bool text_option(const char *what, const char *value, char *to, size_t si
     return true;
 }
 
+static bool exemplar_filter_option(const char *name) {
+    if (!name || !*name)
+        return true;
+    for (uint32_t i = 0; sonde__exemplar_filters[i]; i++)
+        if (strcasecmp(name, sonde__exemplar_filters[i]) == 0) {
+            sonde__settings.exemplar_filter = i;
+            return true;
+        }
+    return false;
+}
+
 static bool from_options(const struct sonde_options *options) {
     struct sonde__settings *s = &sonde__settings;
     bool good = sonde__sampler_from_options(options);
+    if (!exemplar_filter_option(options->exemplar_filter)) {
+        sonde__report("exemplar_filter: no filter of that name, ignored");
+        good = false;
+    }
     s->disabled |= options->disabled;
     s->process_context_disabled |= options->process_context_disabled;
     good &= text_option("service_name", options->service_name, s->service_name, sizeof s->service_name);

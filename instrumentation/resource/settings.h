@@ -12,6 +12,14 @@
 /* What decides for a span without a parent; with sampler_parent_based a span with one follows its parent. */
 enum sonde__sampler_kind { SONDE__SAMPLER_ALWAYS_ON = 0, SONDE__SAMPLER_ALWAYS_OFF, SONDE__SAMPLER_RATIO, SONDE__SAMPLER_RATE };
 
+/* Which measurements are offered to a series' reservoir. Source: metrics/sdk.md#exemplarfilter. */
+enum sonde__exemplar_filter {
+    SONDE__EXEMPLARS_TRACE_BASED = 0, /* those under a sampled span */
+    SONDE__EXEMPLARS_ALWAYS_ON,
+    SONDE__EXEMPLARS_ALWAYS_OFF,
+};
+extern const char *const sonde__exemplar_filters[] __attribute__((visibility("hidden"))); /* their names, NULL-terminated */
+
 #define SONDE__SOCKET_PATH_MAX 108u /* sizeof sun_path, the NUL included */
 
 /* Limits are never above the compile-time ones of sonde/limits.h; SIZE_MAX = no limit. */
@@ -29,6 +37,7 @@ struct sonde__settings {
     struct sonde_id_generator id_generator;       /* functions are NULL where the library draws ids */
     bool children_are_plain;  /* a span below one of this thread's does as its parent and has an id of ours */
     bool remote_is_asked;     /* what is below a remote parent is for the composed sampler to decide */
+    uint32_t exemplar_filter; /* enum sonde__exemplar_filter */
 
     /* of spans, events and links: characters of a string (a bad byte sequence is one), bytes of a byte value */
     size_t attribute_value_length_limit;

@@ -68,6 +68,8 @@ static void stability_read(const struct sonde__variable *variable, const char *v
 static const char *const levels[] = {"info", "none", "error", "warn", "debug", NULL}; /* enum sonde__level */
 static const char *const aggregations[] = {"base2_exponential_bucket_histogram", "explicit_bucket_histogram", NULL};
 
+const char *const sonde__exemplar_filters[] = {"trace_based", "always_on", "always_off", NULL};
+
 #define BOOL(name_, field, ...)                                                                                        \
     { .name = name_, .type = SONDE__VARIABLE_BOOL, .at = AT(field), __VA_ARGS__ }
 #define TEXT(name_, field, ...)                                                                                        \
@@ -131,6 +133,9 @@ const struct sonde__variable sonde__variables[] = {
          .sentence = "Histograms without a view and without advised boundaries. Explicit ones get the specification's "
                      "boundaries. The specification's default is explicit; Sonde's is not, because exponential "
                      "histograms fit any range of values."),
+    ENUM("OTEL_METRICS_EXEMPLAR_FILTER", exemplar_filter, sonde__exemplar_filters,
+         .sentence = "Which measurements may be kept as exemplars of their series: those under a sampled span, all, or "
+                     "none."),
     LIST("OTEL_SEMCONV_STABILITY_OPT_IN", stability_read, .accepted = "list: `http`, `rpc`, `messaging`, `database`",
          .sentence = "The stable conventions are what Sonde sends anyway; `http/dup` and the like, which ask for the "
                      "old ones as well, are not supported."),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Layout of metric cells, histograms, and of the descriptors that say what they are (see ring/layout.h for where).
+/* Layout of metric cells, histograms, exemplars, and of the descriptors that say what they are (see ring/layout.h for
+ * where).
  *
  *   region cells[series]       8 bytes: the sum this region's threads have added (int64, or the bits of a double);
  *                              of a histogram series: where its histogram is in the region's arena, / 64, + 1.
@@ -14,6 +15,14 @@
  * process killed meanwhile has lost nothing. The count is the sum of zero_count and the buckets.
  *
  *   arena:  | histogram | block | spare block |  ... | histogram | block | spare |  | larger block | larger spare | ...
+ *
+ * Exemplars: a place for each series (offset in the arena / 64, + 1; 0 = none yet), then an arena of reservoirs. A
+ * reservoir is a line and its slots: lanes x per_lane of them, slot_size bytes each. A histogram with explicit
+ * boundaries has a lane of one slot for each bucket, everything else one lane. A slot's sequence is odd while it is
+ * written: who copies a slot twice and finds both the same and even has it whole, and a process killed in the middle
+ * leaves an odd one behind. `collection` is the period (struct sonde__process) in which it was measured.
+ *
+ *   exemplars:  | places[series] |  reservoir | slot | slot | ...  reservoir | slot | ...
  */
 #ifndef SONDE_RING_CELLS_H
 #define SONDE_RING_CELLS_H
@@ -81,5 +90,39 @@ struct sonde__histogram_block {
     _Atomic uint64_t buckets[];
 };
 _Static_assert(sizeof(struct sonde__histogram_block) == SONDE__ARENA_UNIT, "buckets begin a line");
+
+/* Slots of one reservoir, all lanes together: one for each bucket there can be. */
+#define SONDE__RESERVOIR_SLOTS_MAX SONDE__BUCKETS_MAX
+/* A slot with and without room for attributes that the series does not have. */
+#define SONDE__EXEMPLAR_SIZE                 64u
+#define SONDE__EXEMPLAR_ATTRIBUTES_SIZE      192u
+#define SONDE__EXEMPLAR_SIZE_WITH_ATTRIBUTES (SONDE__EXEMPLAR_SIZE + SONDE__EXEMPLAR_ATTRIBUTES_SIZE)
+
+#define SONDE__EXEMPLAR_PLACES_SIZE (SONDE_SERIES_MAX * 4u)
+#define SONDE__EXEMPLAR_ARENA_AT    (SONDE__EXEMPLARS_AT + SONDE__EXEMPLAR_PLACES_SIZE)
+#define SONDE__EXEMPLAR_ARENA_SIZE  (SONDE__EXEMPLARS_SIZE - SONDE__EXEMPLAR_PLACES_SIZE)
+
+struct sonde__reservoir {
+    uint32_t series;
+    uint16_t lanes, per_lane;
+    uint32_t slot_size;    /* SONDE__EXEMPLAR_SIZE or _WITH_ATTRIBUTES */
+    _Atomic uint32_t spin; /* 1 while someone writes into a slot */
+    uint64_t reserved[6];
+};
+_Static_assert(sizeof(struct sonde__reservoir) == SONDE__ARENA_UNIT, "one line");
+
+struct sonde__exemplar {
+    _Atomic uint32_t sequence; /* 0 = never written, odd = being written */
+    uint16_t attributes_size;
+    uint16_t reserved;
+    uint32_t collection;
+    uint32_t reserved2;
+    double key; /* writers': those with the lowest stay */
+    uint64_t time_unix_ns;
+    uint64_t value; /* int64, or the bits of a double, as the instrument's number is */
+    uint8_t trace_id[16], span_id[8]; /* zero = no span was current */
+    uint8_t attributes[]; /* KeyValue messages as field 1 */
+};
+_Static_assert(sizeof(struct sonde__exemplar) == SONDE__EXEMPLAR_SIZE, "one line");
 
 #endif

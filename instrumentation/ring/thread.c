@@ -2,6 +2,7 @@
 #include "instrumentation/ring/process.h"
 
 #include "instrumentation/link/link.h"
+#include "instrumentation/resource/settings.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -147,7 +148,15 @@ static void thread_reset(struct sonde__thread *thread, bool keep_contexts) {
     thread->cells = NULL;
     thread->histograms = NULL;
     thread->region_number = UINT32_MAX;
+    thread->process = atomic_load_explicit(&sonde__process_page, memory_order_acquire);
+    /* The filter's answer in one comparison with the sampled flag. */
+    thread->exemplar_least = sonde__settings.exemplar_filter == SONDE__EXEMPLARS_ALWAYS_ON    ? 0
+                             : sonde__settings.exemplar_filter == SONDE__EXEMPLARS_ALWAYS_OFF ? 2
+                                                                                              : 1;
     if (keep_contexts) {
+        if (thread->lanes_used) /* of reservoirs in other memory */
+            memset(thread->lane_of, 0, sizeof thread->lane_of);
+        thread->lanes_used = 0;
         thread->head = thread->base = thread->tail_seen = thread->limit = 0;
         thread->free_count = 0;
         return;
@@ -175,8 +184,10 @@ static struct sonde__thread *thread_attach(struct sonde__thread *thread) {
     if (!thread->region)
         thread->free_count = 0;
     sonde__thread_self = thread;
-    __atomic_store_n(&thread->ready, SONDE__THREAD_READY | (thread->region ? SONDE__THREAD_HAS_CELLS : 0u),
-                     __ATOMIC_RELAXED);
+    uint32_t ready = SONDE__THREAD_READY;
+    ready |= thread->region ? SONDE__THREAD_HAS_CELLS : 0u;
+    ready |= thread->exemplar_least == 0 ? SONDE__THREAD_OFFERS : 0u;
+    __atomic_store_n(&thread->ready, ready, __ATOMIC_RELAXED);
     return thread;
 }
 

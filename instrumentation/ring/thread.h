@@ -41,18 +41,31 @@ struct sonde__stack_entry {
 #define SONDE__ENTRY_DEBUG      0x40000u    /* SONDE_DECISION_DEBUG */
 #define SONDE__ENTRY_CHILD      0x400FFu    /* what a span has in its own context */
 #define SONDE__ENTRY_RESOLVE    0x80000000u /* a child needs more than copying: tracestate, or a decision to be made */
-/* Bits of sonde__thread.ready; the second only with the first. */
+/* Bits of sonde__thread.ready; the others only with the first. */
 #define SONDE__THREAD_READY     1u
 #define SONDE__THREAD_HAS_CELLS 2u
+#define SONDE__THREAD_OFFERS    4u /* measurements are offered as exemplars even where no context is current */
 #define SONDE__TRACESTATES_SIZE 8192u
 #define SONDE__BAGGAGES_SIZE    57344u /* seven of the longest; positions and lengths are 16 bits */
 
+/* A thread's part in filling a lane of a reservoir (metric/exemplar.c). */
+struct sonde__lane {
+    uint32_t collection; /* that the rest is of */
+    uint32_t left;       /* measurements to let pass before the next candidate */
+    double threshold;    /* the candidate's key lies below it */
+};
+/* Values of lane_of: a lane's number, with ALIGNED the first of one for each bucket. */
+#define SONDE__LANES_MAX    8192u
+#define SONDE__LANE_ALIGNED 0x8000u
+#define SONDE__LANE_NONE    0xFFFFu
+
 struct sonde__thread {
     /* hot line */
-    uint32_t ready, busy;
+    _Alignas(8) uint32_t ready; /* SONDE__THREAD_*; one word with depth: see sonde__thread_is_plain() */
     uint32_t depth;      /* entries in use; stack[depth] is current, stack[0] is the empty bottom */
+    uint32_t busy;
     uint32_t free_count; /* of free_slots; 0 without a region */
-    uint64_t random;     /* state of the id generator */
+    uint64_t random;     /* state of the generator of ids, and of what is left to chance */
     uint64_t head;       /* private copy of region->head */
     uint64_t limit;      /* a record that ends behind it may leave its page, fill the ring, or be due a look */
     uint64_t tail_seen;  /* last tail read */
@@ -65,6 +78,9 @@ struct sonde__thread {
     uint32_t region_number;  /* memory index * 16 + region; UINT32_MAX without a region */
     uint32_t generation;     /* changes with every push; starts at random, so that no other thread's token fits */
     uint64_t bell_at;        /* head at which the next quarter of the ring is looked at */
+    uint32_t exemplar_least; /* the current context's sampled flag must be that much: 0 always, 1, 2 never */
+    uint32_t lanes_used;     /* of lanes; [0] is none */
+    struct sonde__process *process; /* page of the memory that the thread works in, or NULL */
     uint8_t free_slots[SONDE__SLOTS];
     struct sonde__stack_entry stack[SONDE_CONTEXT_DEPTH_MAX + 1];
     char tracestates[SONDE__TRACESTATES_SIZE];
@@ -73,6 +89,8 @@ struct sonde__thread {
     /* Where large values, events and links are encoded before they are copied to a slot; untouched pages cost nothing.
      */
     uint8_t scratch[SONDE_SPAN_SIZE_MAX + SONDE__SLACK];
+    uint16_t lane_of[SONDE_SERIES_MAX]; /* SONDE__LANE_*; 0 = not looked up */
+    struct sonde__lane lanes[SONDE__LANES_MAX];
 };
 
 /* TLS model by the build: -ftls-model=initial-exec, or global-dynamic (meson option tls_model). */
@@ -114,6 +132,22 @@ static inline void sonde__thread_leave(struct sonde__thread *thread) {
     SONDE__COMPILER_BARRIER();
     thread->busy = 0;
 }
+
+/* wyrand: 2^64 period, passes the usual batteries; seeded by the system. */
+static inline uint64_t sonde__thread_draw(struct sonde__thread *thread) {
+    thread->random += 0x2d358dccaa6c78a5u;
+    unsigned __int128 product = (unsigned __int128)thread->random * (thread->random ^ 0x8bb84b93962eacc9u);
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* True when a measurement is nothing but an addition to a cell of this thread's: it has cells, and no context is current
+ * whose exemplar it could be. */
+static inline bool sonde__thread_is_plain(const struct sonde__thread *thread) {
+    typedef uint64_t word __attribute__((may_alias));
+    return __atomic_load_n((const word *)(const void *)&thread->ready, __ATOMIC_RELAXED) ==
+           (SONDE__THREAD_READY | SONDE__THREAD_HAS_CELLS);
+}
+_Static_assert(offsetof(struct sonde__thread, depth) == offsetof(struct sonde__thread, ready) + 4, "one word");
 
 /* Where the THREADS memories are mapped, NULL = not made. Read inside enter/leave: a forked child's first enter has
  * put its own memory here (or NULL) before anybody looks. */

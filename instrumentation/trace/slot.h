@@ -64,12 +64,6 @@ void sonde__span_start_slow(struct sonde_span *ret_span, struct sonde_key name,
                             const struct sonde_span_options *options);
 void sonde__span_end_slow(struct sonde_span *span, uint64_t end_unix_ns);
 
-/* wyrand: 2^64 period, passes the usual batteries; seeded by the system. */
-static inline uint64_t sonde__thread_draw(struct sonde__thread *thread) {
-    thread->random += 0x2d358dccaa6c78a5u;
-    unsigned __int128 product = (unsigned __int128)thread->random * (thread->random ^ 0x8bb84b93962eacc9u);
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
 static inline uint64_t sonde__thread_draw_span_id(struct sonde__thread *thread) {
     uint64_t id = sonde__thread_draw(thread);
     return SONDE__LIKELY(id != 0) ? id : 1;

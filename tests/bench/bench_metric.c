@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Figures of metrics: a bound counter on one thread and on two, a histogram of latencies, attributes given per call. */
+/* Figures of metrics: a bound counter on one thread and on two, a histogram of latencies, the same with each offered as
+ * an exemplar, attributes given per call. */
 #include "tests/bench/bench.h"
 #include "tests/bench/pair.h"
 #include <math.h>
@@ -33,6 +34,14 @@ static void run_lookup(uint64_t count) {
     }
 }
 
+/* Under a sampled span, so that each is offered as an exemplar. */
+static void run_exemplar(uint64_t count) {
+    struct sonde_span span;
+    sonde_span_start(&span, SONDE_NAME("bench"), NULL);
+    run_histogram(count);
+    sonde_span_end(&span);
+}
+
 static const char *check_drops(void) {
     struct sonde_stats stats = {.size = sizeof stats};
     sonde_stats_get(&stats);
@@ -64,6 +73,7 @@ int main(int argc, char **argv) {
     static const struct bench_row rows[] = {
         {"counter_bound", run_counter, 10000000, check_drops, NULL, NULL},
         {"histogram_record", run_histogram, 4000000, check_drops, NULL, NULL},
+        {"histogram_exemplar", run_exemplar, 4000000, check_drops, NULL, NULL},
         {"counter_lookup", run_lookup, 2000000, check_drops, NULL, NULL},
         {"counter_bound_2t", NULL, BENCH_PAIR_COUNT, check_drops, counter_2t, counter_1t},
     };

@@ -173,6 +173,7 @@ static int lying_file(const struct peer_fake *peer, uint32_t kind) {
     int fd = memory_file(0, size, SEALS);
     struct sonde__memory_header header = {.magic = SONDE__MAGIC,
                                           .layout_major = SONDE__LAYOUT_MAJOR,
+                                          .layout_minor = SONDE__LAYOUT_MINOR,
                                           .kind = kind,
                                           .size = size,
                                           .regions = SONDE__REGIONS_PER_MEMORY,

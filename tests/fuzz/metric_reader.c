@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The metric reader on hostile shared memory. Input: patches, each 8 bytes of head and then its data, laid over memory
- * that is zero elsewhere: u8 memory (bit 0: PROCESS or THREADS 0; bits 4-7: kind of place)   u8 size   u16 fine offset
- * u32 coarse offset After half of the patches the reader reads once, after all of them twice more: logs and cells
- * change under it. What must hold beside memory safety: everything it gives is within its limits, and counts are sums.
+ * that is zero elsewhere: u8 memory (bit 0: PROCESS or THREADS 0; bits 4-6: kind of place; bit 7: coarse offset too) u8
+ * size   u16 fine offset u32 coarse offset After half of the patches the reader reads once, after all of them twice
+ * more: logs and cells change under it. What must hold beside memory safety: everything it gives is within its limits,
+ * and counts are sums.
  */
 #include "instrumentation/metric/read.h"
 #include "instrumentation/wire/validate.h"
@@ -41,9 +42,16 @@ static void *resize(void *self, void *old, size_t size) {
 
 /* Where a patch goes: near the things that matter, so that inputs stay small. */
 static uint64_t place_of(uint8_t kind, uint16_t fine, uint32_t coarse) {
-    static const uint64_t process[] = {0, SONDE__DESCRIPTORS_AT, SONDE__SHARED_CELLS_AT, SONDE__SHARED_HISTOGRAMS_AT};
+    static const uint64_t process[] = {0,
+                                       SONDE__DESCRIPTORS_AT,
+                                       SONDE__SHARED_CELLS_AT,
+                                       SONDE__SHARED_HISTOGRAMS_AT,
+                                       SONDE__EXEMPLARS_AT,
+                                       SONDE__EXEMPLAR_ARENA_AT,
+                                       0,
+                                       0};
     static const uint64_t threads[] = {SONDE__CONTROL_AT, SONDE__CELLS_AT, SONDE__HISTOGRAMS_AT, 0};
-    uint64_t base = kind & 1 ? threads[kind >> 4 & 3] : process[kind >> 4 & 3];
+    uint64_t base = kind & 1 ? threads[kind >> 4 & 3] : process[kind >> 4 & 7];
     return base + fine + (kind & 0x80 ? coarse : 0);
 }
 
@@ -64,6 +72,12 @@ static void look_at_series(const struct sonde__metric_instrument *instrument,
     require(series->attributes_size <= SONDE_SERIES_ATTRIBUTES_SIZE_MAX);
     require(sonde__resource_is_valid(series->attributes, series->attributes_size));
     require((instrument->kind == SONDE_HISTOGRAM) == (series->histogram != NULL));
+    for (uint32_t i = 0; i < series->exemplar_count; i++) {
+        const struct sonde__metric_exemplar *exemplar = &series->exemplars[i];
+        require(exemplar->attributes_size <= SONDE__EXEMPLAR_ATTRIBUTES_SIZE);
+        require(sonde__resource_is_valid(exemplar->attributes, exemplar->attributes_size));
+    }
+    require(series->exemplar_count <= SONDE__RESERVOIR_SLOTS_MAX);
     if (!series->histogram)
         return;
     const struct sonde__metric_histogram *histogram = series->histogram;
@@ -96,7 +110,9 @@ static void look(const struct sonde__metric_reader *reader) {
 
 static void read_and_look(struct sonde__metric_reader *reader, struct world *world) {
     struct sonde__metric_memory memory = {world_read, world};
+    uint32_t collection;
     (void)sonde__metric_reader_refresh(reader, &memory); /* any answer will do */
+    (void)sonde__metric_reader_exemplars_refresh(reader, &memory, &collection);
     look(reader);
 }
 

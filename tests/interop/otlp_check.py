@@ -124,6 +124,19 @@ def points_of(metric):
     return getattr(metric, which).data_points if which else []
 
 
+def check_exemplar(exemplar, point, where):
+    yield from check_time(exemplar.time_unix_nano, where)
+    yield from check_id(exemplar.trace_id, 16, where, True)
+    yield from check_id(exemplar.span_id, 8, where, True)
+    yield from check_attributes(exemplar.filtered_attributes, where)
+    if bool(exemplar.trace_id) != bool(exemplar.span_id):
+        yield f"{where}: one id without the other"
+    if not exemplar.WhichOneof("value"):
+        yield f"{where}: no value"
+    if set(attributes(exemplar.filtered_attributes)) & set(attributes(point.attributes)):
+        yield f"{where}: filtered attributes that the point has"
+
+
 def check_metric(metric):
     where = f"metric {metric.name!r}"
     if not metric.name:
@@ -139,6 +152,8 @@ def check_metric(metric):
         yield from check_attributes(point.attributes, where)
         if point.start_time_unix_nano > point.time_unix_nano:
             yield f"{where}: starts after its time"
+        for exemplar in point.exemplars:
+            yield from check_exemplar(exemplar, point, where + " exemplar")
         if which in ("gauge", "sum") and not point.WhichOneof("value"):
             yield f"{where}: point without a value"
         if which == "histogram" and point.bucket_counts:
@@ -209,6 +224,7 @@ class Store:
         self.spans = {}  # span id: dict
         self.duplicates = 0
         self.logs = []
+        self.exemplars = []
         self.metrics = {}  # name: {"type", "unit", "points": {(service, attributes): value}}
         self.errors = defaultdict(int)  # sentence: how often
 
@@ -263,6 +279,13 @@ class Store:
             else:
                 value = {"count": point.count, "sum": point.sum}
             pairs = attributes(point.attributes)
+            for exemplar in point.exemplars:
+                self.exemplars.append({
+                    "service": resource.get("service.name"), "metric": metric.name, "type": which, "attributes": pairs,
+                    "value": getattr(exemplar, exemplar.WhichOneof("value") or "as_double"), "time": exemplar.time_unix_nano,
+                    "trace_id": exemplar.trace_id.hex(), "span_id": exemplar.span_id.hex(),
+                    "filtered": attributes(exemplar.filtered_attributes),
+                })
             kept["points"][(resource.get("service.name"), repr(sorted(pairs.items())))] = (pairs, value)
 
     def reached(self):

@@ -84,6 +84,33 @@ class Checks(unittest.TestCase):
         self.assertEqual(sorted(store.errors), ["metric 'empty': no data points", "metric 'h': bucket counts do not add up"])
 
 
+    def test_every_fault_of_an_exemplar_is_found(self):
+        def errors_of(**changes):
+            request = ExportMetricsServiceRequest()
+            resource = request.resource_metrics.add()
+            resource.resource.attributes.add(key="service.name").value.string_value = "a"
+            gauge = resource.scope_metrics.add().metrics.add(name="g").gauge
+            point = gauge.data_points.add(time_unix_nano=time.time_ns(), as_int=1)
+            point.attributes.add(key="k")
+            fields = {"time_unix_nano": time.time_ns(), "as_int": 1, "trace_id": bytes([1] * 16), "span_id": bytes([2] * 8)}
+            exemplar = point.exemplars.add(**{k: v for k, v in (fields | changes).items() if v is not None and k != "keys"})
+            for key in changes.get("keys", ["other"]):
+                exemplar.filtered_attributes.add(key=key)
+            store = otlp_check.Store()
+            store.add("metrics", store.decode("metrics", request.SerializeToString()))
+            self.assertEqual(len(store.exemplars), 1)
+            return " ".join(store.errors)
+
+        self.assertEqual(errors_of(), "")
+        self.assertEqual(errors_of(trace_id=None, span_id=None), "")
+        for changes, sentence in (({"time_unix_nano": 0}, "not of our days"), ({"as_int": None}, "no value"),
+                                  ({"trace_id": bytes(16)}, "bad id"), ({"span_id": b"short"}, "bad id"),
+                                  ({"span_id": None}, "without the other"), ({"keys": ["a", "a"]}, "key twice"),
+                                  ({"keys": ["k"]}, "that the point has")):
+            with self.subTest(sentence):
+                self.assertIn(sentence, errors_of(**changes))
+
+
 class Joining(unittest.TestCase):
     def test_by_parent_and_by_link_but_not_through_another_order(self):
         request = ExportTraceServiceRequest()

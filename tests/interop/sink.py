@@ -18,7 +18,7 @@
         unique_spans, duplicates, traces, roots (spans without parent and links), joined (roots whose work reached all the
         services, by children and links), orphans (parent not seen), services, logs, metrics (last values), errors
         (sentence: count; empty is what you want)
-    GET /spans, /logs   JSON lists of what arrived
+    GET /spans, /logs, /exemplars   JSON lists of what arrived
 """
 import argparse
 import gzip
@@ -108,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
         if parts.path == "/report":
             return self.reply(200, json.dumps(sink.report(parse_qs(parts.query))).encode())
         with sink.lock:
-            lists = {"/spans": list(sink.store.spans.values()), "/logs": sink.store.logs}
+            lists = {"/spans": list(sink.store.spans.values()), "/logs": sink.store.logs, "/exemplars": sink.store.exemplars}
             body = json.dumps(lists.get(parts.path)).encode()
         return self.reply(200 if parts.path in lists else 404, body)
 

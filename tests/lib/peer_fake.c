@@ -23,6 +23,7 @@ static uint8_t *memory_make(struct peer_fake *peer, uint32_t kind, uint64_t size
         return NULL;
     struct sonde__memory_header *header = (void *)base;
     header->layout_major = SONDE__LAYOUT_MAJOR;
+    header->layout_minor = SONDE__LAYOUT_MINOR;
     header->kind = kind;
     header->size = size;
     memcpy(header->process_id, peer->process_id, 16);

@@ -343,6 +343,94 @@ static void export_makes_records_of_one_scope_each(void **state) {
     service_deinit(&s);
 }
 
+/* An exemplar of series 1 (a counter), at `index` of a reservoir of two. */
+static void exemplar(struct service *s, uint32_t index, uint32_t period, uint64_t value, const char *attributes) {
+    uint8_t *arena = s->process + SONDE__EXEMPLAR_ARENA_AT;
+    *(uint32_t *)(void *)(s->process + SONDE__EXEMPLARS_AT + 4) = 1;
+    *(struct sonde__reservoir *)(void *)arena = (struct sonde__reservoir){
+        .series = 1, .lanes = 1, .per_lane = 2, .slot_size = SONDE__EXEMPLAR_SIZE_WITH_ATTRIBUTES};
+    struct sonde__exemplar *slot =
+        (void *)(arena + sizeof(struct sonde__reservoir) + (size_t)index * SONDE__EXEMPLAR_SIZE_WITH_ATTRIBUTES);
+    slot->sequence = 2;
+    slot->collection = period;
+    slot->time_unix_ns = 0x0102030405060708;
+    slot->value = value;
+    memset(slot->trace_id, 0x77, sizeof slot->trace_id);
+    memset(slot->span_id, 0x66, sizeof slot->span_id);
+    slot->attributes_size = (uint16_t)strlen(attributes);
+    memcpy(slot->attributes, attributes, slot->attributes_size);
+}
+static void period_end(void *self, uint32_t collection) {
+    struct service *s = self;
+    ((struct sonde__process *)(void *)s->process)->collection = collection + 1;
+}
+/* Exports; what there is of `bytes` in the first record of the export. */
+static const void *exported(struct fixture *f, uint32_t cursor, uint64_t *after, const char *bytes, size_t size) {
+    struct sonde_record_view view;
+    struct sonde_record_log log = sonde_queue_log(f->queue);
+    assert_int_equal(sonde_series_export(f->store, f->queue, &f->ledger), 0);
+    const void *found = NULL;
+    for (bool is_first = true; log.next(log.self, cursor, *after, &view); is_first = false) {
+        if (is_first)
+            found = memmem(view.data.data, view.data.size, bytes, size);
+        *after = view.sequence;
+    }
+    return found;
+}
+/* NumberDataPoint.exemplars: time, as_int, span_id, trace_id, filtered_attributes. */
+#define EXEMPLAR_HEAD "\x11\x08\x07\x06\x05\x04\x03\x02\x01\x31"
+#define EXEMPLAR_IDS                                                                                                   \
+    "\x22\x08"                                                                                                         \
+    "ffffffff\x2A\x10"                                                                                                 \
+    "wwwwwwwwwwwwwwww"
+#define FIRST_EXEMPLAR  "\x2A\x38" EXEMPLAR_HEAD "\x09\0\0\0\0\0\0\0" EXEMPLAR_IDS "\x3A\x08\x0A\x01u\x12\x03\x0A\x01w"
+#define SECOND_EXEMPLAR "\x2A\x2E" EXEMPLAR_HEAD "\x0A\0\0\0\0\0\0\0" EXEMPLAR_IDS
+#define EXPORTED(text)  exported(f, cursor, &after, text, sizeof text - 1)
+
+static void exemplars_are_exported_once(void **state) {
+    struct fixture *f = *state;
+    struct service s;
+    struct sonde_series_source *source;
+    struct sonde_metric metric;
+    struct sonde_metric_point point;
+    struct sonde_metric_cursor at_metric = {0};
+    uint32_t cursor, at = 0;
+    uint64_t after = 0;
+    service_init(&s);
+    exemplar(&s, 0, 0, 9, "\x0A\x08\x0A\x01u\x12\x03\x0A\x01w");
+    struct sonde__metric_memory memory = {service_read, &s};
+    assert_int_equal(sonde_queue_cursor_create(f->queue, 1u << SONDE_SIGNAL_METRICS, &cursor), 0);
+    assert_int_equal(sonde_series_service_add(f->store, &memory, RESOURCE, 1000, &source), 0);
+    sonde_series_service_on_export(source, period_end);
+    assert_non_null(EXPORTED(FIRST_EXEMPLAR));
+    assert_int_equal(((struct sonde__process *)(void *)s.process)->collection, 1);
+    assert_null(EXPORTED(EXEMPLAR_HEAD));
+    exemplar(&s, 1, 2, 10, "");
+    struct sonde_metric_feed feed = sonde_series_feed(f->store); /* the old one is still there to be looked at */
+    assert_non_null(EXPORTED(SECOND_EXEMPLAR));
+    assert_true(feed.next_metric(feed.self, &at_metric, &metric) && feed.next_point(feed.self, &metric, &at, &point));
+    assert_int_equal(point.exemplar_count, 2);
+    assert_true(!point.exemplars[0].is_new && point.exemplars[1].is_new);
+    service_deinit(&s);
+}
+
+static void exemplars_of_the_dead_are_exported(void **state) {
+    struct fixture *f = *state;
+    struct service s;
+    struct sonde_series_source *source;
+    uint32_t cursor;
+    uint64_t after = 0;
+    service_init(&s);
+    struct sonde__metric_memory memory = {service_read, &s};
+    assert_int_equal(sonde_queue_cursor_create(f->queue, 1u << SONDE_SIGNAL_METRICS, &cursor), 0);
+    assert_int_equal(sonde_series_service_add(f->store, &memory, RESOURCE, 1000, &source), 0);
+    sonde_series_service_on_export(source, period_end);
+    exemplar(&s, 1, 0, 10, "");
+    sonde_series_service_remove(source);
+    service_deinit(&s);
+    assert_non_null(EXPORTED(SECOND_EXEMPLAR));
+}
+
 static void export_splits_what_is_larger_than_a_record(void **state) {
     struct fixture *f = *state;
     struct sonde_series_source *source;
@@ -428,6 +516,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(service_series_become_text_and_outlive_it, setup, teardown),
         cmocka_unit_test_setup_teardown(dead_values_wait_for_the_export, setup, teardown),
         cmocka_unit_test_setup_teardown(export_makes_records_of_one_scope_each, setup, teardown),
+        cmocka_unit_test_setup_teardown(exemplars_are_exported_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(exemplars_of_the_dead_are_exported, setup, teardown),
         cmocka_unit_test_setup_teardown(export_splits_what_is_larger_than_a_record, setup, teardown),
         cmocka_unit_test_setup_teardown(out_of_memory_is_told_and_nothing_leaks, setup, teardown),
         cmocka_unit_test_setup_teardown(text_passes_promtool, setup, teardown),

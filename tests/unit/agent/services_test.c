@@ -355,8 +355,10 @@ static uint32_t refusal_of(struct fixture *f, int fd) {
 
 static void services_refuse_memory_that_is_not_safe(void **state) {
     struct fixture *f = *state;
-    struct sonde__memory_header header = {
-        .layout_major = SONDE__LAYOUT_MAJOR, .kind = SONDE__MEMORY_PROCESS, .size = SONDE__PROCESS_SIZE};
+    struct sonde__memory_header header = {.layout_major = SONDE__LAYOUT_MAJOR,
+                                          .layout_minor = SONDE__LAYOUT_MINOR,
+                                          .kind = SONDE__MEMORY_PROCESS,
+                                          .size = SONDE__PROCESS_SIZE};
     header.magic = SONDE__MAGIC;
     memcpy(header.process_id, f->peer.process_id, 16);
     for (int i = 0; i < 5; i++) {
@@ -381,6 +383,31 @@ static void services_refuse_memory_that_is_not_safe(void **state) {
         assert_int_equal(refusal_of(f, fd), reasons[i]);
         close(fd);
     }
+}
+
+/* The memory that libraries made before there were exemplars: smaller, and the agent keeps its word to read it. */
+static void services_take_memory_of_an_older_minor_version(void **state) {
+    struct fixture *f = *state;
+    struct sonde__memory_message message = {.message = {SONDE__MEMORY, SONDE__PROTOCOL_VERSION, sizeof message},
+                                            .kind = SONDE__MEMORY_PROCESS};
+    struct sonde__memory_header header = {.layout_major = SONDE__LAYOUT_MAJOR,
+                                          .layout_minor = SONDE__LAYOUT_MINOR_EXEMPLARS,
+                                          .kind = SONDE__MEMORY_PROCESS,
+                                          .size = SONDE__PROCESS_SIZE_BEFORE_EXEMPLARS};
+    header.magic = SONDE__MAGIC;
+    assert_true(peer_fake_connect(&f->peer, f->rig.path, "old"));
+    assert_int_equal(message_next(f), SONDE__WELCOME);
+    memcpy(header.process_id, f->peer.process_id, 16);
+    int fd = memfd_create("old", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(ftruncate(fd, SONDE__PROCESS_SIZE_BEFORE_EXEMPLARS), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+    assert_int_equal(pwrite(fd, &header, sizeof header, 0), sizeof header);
+    assert_int_equal(refusal_of(f, fd), SONDE__REFUSED_SIZE); /* too small for what it says it is */
+    header.layout_minor = 0;
+    assert_int_equal(pwrite(fd, &header, sizeof header, 0), sizeof header);
+    peer_fake_send(&f->peer, &message, sizeof message, &fd, 1);
+    assert_int_equal(message_next(f), SONDE__ACCEPT);
+    close(fd);
 }
 
 static void services_refuse_a_uid_that_is_not_allowed(void **state) {
@@ -699,6 +726,7 @@ int main(void) {
         CASE(services_publish_sleep_and_keep_it_read_only),
         CASE(services_wake_by_the_doorbell),
         CASE(services_refuse_memory_that_is_not_safe),
+        CASE(services_take_memory_of_an_older_minor_version),
         CASE(services_refuse_a_uid_that_is_not_allowed),
         CASE(services_refuse_memory_over_the_quota),
         CASE(services_evict_after_three_violations),

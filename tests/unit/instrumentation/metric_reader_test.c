@@ -239,12 +239,120 @@ static void merge_brings_both_to_one_scale(void **state) {
     assert_int_equal(to.buckets[to.bucket_count - 1], 40);
 }
 
+/* ---- exemplars ---- */
+
+/* A reservoir of series `number` at `place`, its first slot good, the others never written. */
+static void reservoir(uint32_t number, uint32_t place, uint16_t lanes, uint16_t per_lane, uint32_t slot_size) {
+    ((uint32_t *)(void *)(process + SONDE__EXEMPLARS_AT))[number] = place;
+    uint8_t *at = process + SONDE__EXEMPLAR_ARENA_AT + (size_t)(place - 1) * SONDE__ARENA_UNIT;
+    *(struct sonde__reservoir *)(void *)at =
+        (struct sonde__reservoir){.series = number, .lanes = lanes, .per_lane = per_lane, .slot_size = slot_size};
+    struct sonde__exemplar *slot = (void *)(at + sizeof(struct sonde__reservoir));
+    slot->sequence = 2;
+    slot->time_unix_ns = 1;
+    slot->attributes_size = 0;
+}
+static uint32_t exemplars_of(uint32_t instrument_number) {
+    struct sonde__metric_series found;
+    uint32_t at = 0;
+    assert_true(sonde__metric_reader_series(reader, instrument_number, &at, &found));
+    return found.exemplar_count;
+}
+
+static void exemplars_that_cannot_be_are_left_out(void **state) {
+    enum { LAST = SONDE__EXEMPLAR_ARENA_SIZE / SONDE__ARENA_UNIT };
+    const struct {
+        uint32_t series, place;
+        uint16_t lanes, per_lane;
+        uint32_t slot_size;
+        uint64_t value;
+        uint16_t attributes_size;
+        const char *attributes;
+        uint64_t time;
+        bool is_good;
+    } rows[] = {
+        {2, 5, 1, 2, 256, 0, 10, "\x0A\x08\x0A\x01k\x12\x03\x0A\x01v", 1, true},
+        {2, 5, 161, 1, 64, 0, 0, "", 1, true},
+        {2, LAST - 1, 1, 1, 64, 0, 0, "", 1, true},
+        {2, LAST - 1, 1, 2, 64, 0, 0, "", 1, false}, /* ends behind the arena */
+        {2, 5, 162, 1, 64, 0, 0, "", 1, false},
+        {2, 5, 65535, 65535, 64, 0, 0, "", 1, false},
+        {2, 5, 0, 1, 64, 0, 0, "", 1, false},
+        {2, 5, 1, 1, 128, 0, 0, "", 1, false},
+        {1, 5, 1, 1, 64, 0, 0, "", 1, false},                            /* of another series */
+        {2, 5, 1, 1, 64, UINT64_C(0x7FF0000000000000), 0, "", 1, false}, /* infinite */
+        {2, 5, 1, 1, 64, 0, 1, "\0", 1, false},                          /* longer than the slot */
+        {2, 5, 1, 1, 256, 0, 65535, "", 1, false},
+        {2, 5, 1, 1, 256, 0, 5, "\x0A\x05\x0A\x01k", 1, false}, /* cut off */
+        {2, 5, 1, 1, 256, 0, 2, "\x10\x01", 1, false},          /* another field */
+        {2, 5, 1, 1, 64, 0, 0, "", 0, false},                   /* no time */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint32_t collection;
+        assert_int_equal(setup(state), 0);
+        good();
+        reservoir(1, 1, 1, 1, 64);
+        reservoir(2, rows[i].place, rows[i].lanes, rows[i].per_lane, rows[i].slot_size);
+        uint8_t *at = process + SONDE__EXEMPLAR_ARENA_AT + (size_t)(rows[i].place - 1) * SONDE__ARENA_UNIT;
+        ((struct sonde__reservoir *)(void *)at)->series = rows[i].series;
+        struct sonde__exemplar *slot = (void *)(at + sizeof(struct sonde__reservoir));
+        slot->value = rows[i].value;
+        slot->time_unix_ns = rows[i].time;
+        slot->attributes_size = rows[i].attributes_size;
+        memcpy(slot->attributes, rows[i].attributes, strlen(rows[i].attributes));
+        assert_int_equal(refresh(), 0);
+        assert_int_equal(sonde__metric_reader_exemplars_refresh(reader, &memory, &collection),
+                         rows[i].is_good ? 0 : SONDE_EMALFORMED);
+        assert_int_equal(exemplars_of(2), rows[i].is_good);
+        assert_int_equal(exemplars_of(1), 1); /* others stay */
+        assert_int_equal(teardown(state), 0);
+    }
+}
+
+static void place_behind_the_arena_is_a_lie(void **state) {
+    (void)state;
+    uint32_t collection;
+    good();
+    static const uint32_t places[] = {SONDE__EXEMPLAR_ARENA_SIZE / SONDE__ARENA_UNIT + 1, UINT32_MAX};
+    for (size_t i = 0; i < 2; i++) {
+        ((uint32_t *)(void *)(process + SONDE__EXEMPLARS_AT))[1] = places[i];
+        assert_int_equal(refresh(), 0);
+        assert_int_equal(sonde__metric_reader_exemplars_refresh(reader, &memory, &collection), SONDE_EMALFORMED);
+    }
+}
+
+/* Reservoirs that lie over each other say more than the arena could hold. A head looks like a slot that is being
+ * written. */
+static void exemplars_are_no_more_than_the_arena_holds(void **state) {
+    (void)state;
+    struct sonde__metric_series found;
+    uint32_t collection, all = 0;
+    instrument(1, SONDE_COUNTER, SONDE_NUMBER_INT64, "good");
+    for (uint16_t i = 1; i <= 2000; i++)
+        series(i, 1, "", 0);
+    for (uint32_t at = 0; at < 4000u * SONDE__ARENA_UNIT; at += SONDE__ARENA_UNIT) {
+        struct sonde__exemplar *slot = (void *)(process + SONDE__EXEMPLAR_ARENA_AT + at);
+        slot->sequence = 2;
+        slot->time_unix_ns = 1;
+    }
+    for (uint16_t i = 1; i <= 2000; i += 2)
+        reservoir(i, i, 161, 1, 64);
+    (void)refresh();
+    assert_int_equal(sonde__metric_reader_exemplars_refresh(reader, &memory, &collection), SONDE_EMALFORMED);
+    for (uint32_t at = 0; sonde__metric_reader_series(reader, 1, &at, &found);)
+        all += found.exemplar_count;
+    assert_in_range(all, 1, SONDE__EXEMPLAR_ARENA_SIZE / SONDE__EXEMPLAR_SIZE);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refresh_keeps_what_was_good_before_a_lie),
         cmocka_unit_test(refresh_checks_every_length_of_the_log),
         cmocka_unit_test_setup_teardown(histograms_that_cannot_be_are_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(work_is_bounded_when_a_histogram_never_rests, setup, teardown),
+        cmocka_unit_test(exemplars_that_cannot_be_are_left_out),
+        cmocka_unit_test_setup_teardown(place_behind_the_arena_is_a_lie, setup, teardown),
+        cmocka_unit_test_setup_teardown(exemplars_are_no_more_than_the_arena_holds, setup, teardown),
         cmocka_unit_test(merge_brings_both_to_one_scale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
