@@ -49,6 +49,13 @@ static void on_metrics_interval(void *user) {
     (void)sonde__ledger_check(daemon, text, sizeof text);
     if (!(daemon->export_signals & (1u << SONDE_SIGNAL_METRICS)))
         return;
+    if (sonde__pull(daemon))
+        daemon->pull_for_export = true;
+    else
+        sonde__metrics_export(daemon);
+}
+
+void sonde__metrics_export(struct sonde_daemon *daemon) {
     int error = sonde_series_export(daemon->series, daemon->queue, &daemon->ledger);
     if (error)
         sonde_agent_log(SONDE_LOG_WARN, "metrics of this interval left out, the next one has the sums", "error=%s",
@@ -66,6 +73,8 @@ static int open_core(struct sonde_daemon *daemon) {
         error = sonde_http_curl_create(daemon->loop, &daemon->http);
     if (!error)
         error = sonde_timer_create(daemon->loop, on_metrics_interval, daemon, &daemon->metrics_timer);
+    if (!error)
+        error = sonde__pull_create(daemon);
     if (!error)
         error = sonde__rest_create(daemon);
     if (!error)
@@ -115,7 +124,9 @@ static int open_inlets(struct sonde_daemon *daemon) {
                                            .steering = &daemon->steering,
                                            .socket_path = daemon->socket_path,
                                            .peer_gone = on_peer_gone,
-                                           .peer_gone_user = daemon};
+                                           .peer_gone_user = daemon,
+                                           .pulled = sonde__pull_look,
+                                           .pulled_user = daemon};
     for (size_t i = 0; i < daemon->config->counts[SONDE_CONFIG_RECEIVERS]; i++) {
         const struct sonde_config_instance *instance = &daemon->config->instances[SONDE_CONFIG_RECEIVERS][i];
         struct sonde__inlet inlet = {.name = instance->name, .ops = instance->kind.ops};
@@ -266,6 +277,7 @@ void sonde_daemon_destroy(struct sonde_daemon *daemon) {
     sonde_timer_destroy(daemon->stop_timer);
     sonde_timer_destroy(daemon->rest_timer);
     sonde_timer_destroy(daemon->losses_timer);
+    sonde_timer_destroy(daemon->pull_timer);
     sonde_watch_destroy(daemon->signal_watch);
     if (daemon->signal_fd >= 0)
         (void)close(daemon->signal_fd);

@@ -75,7 +75,7 @@ struct sonde_daemon {
     uint32_t export_signals; /* of all exporters */
     int signal_fd;
     struct sonde_watch *signal_watch;
-    struct sonde_timer *metrics_timer, *notify_timer, *stop_timer, *rest_timer, *losses_timer;
+    struct sonde_timer *metrics_timer, *notify_timer, *stop_timer, *rest_timer, *losses_timer, *pull_timer;
     struct sonde__notify notify;
     uint64_t start_unix_ns, start_ns, stop_at_ns;
     uint64_t progress, progress_ns; /* sum of what moved at the exporters, and when it last changed */
@@ -83,6 +83,8 @@ struct sonde_daemon {
     bool rest_set;
     uint64_t losses_told[SONDE_SIGNAL_COUNT][SONDE_INTAKE_DROP_COUNT], losses_next_ns;
     bool unbalanced_logged;
+    uint64_t pull_until_ns;
+    bool pull_open, pull_for_export, pull_for_stop; /* services were asked; what goes on once they have answered */
 };
 
 /** Builds everything and listens. config: kept until destroy. socket: overrides agent.socket; NULL = not.
@@ -116,6 +118,17 @@ void sonde__rest_after(struct sonde_daemon *daemon); /* something was appended *
 /* losses.c: the log tells of records that never reached the queue */
 int sonde__losses_watch(struct sonde_daemon *daemon);
 void sonde__losses_tell(struct sonde_daemon *daemon); /* now: the end */
+
+/* pull.c: services' callbacks report before their values are used */
+int sonde__pull_create(struct sonde_daemon *daemon);
+/** Asks, unless that is under way. True: wait. When services have answered, or too late, put-off requests are answered,
+ *  then what pull_for_* says is done. */
+bool sonde__pull(struct sonde_daemon *daemon);
+void sonde__pull_look(void *daemon); /* one answered */
+
+/* parts of an interval and of the end that come after the pull */
+void sonde__metrics_export(struct sonde_daemon *daemon);
+void sonde__daemon_stop_rest(struct sonde_daemon *daemon);
 
 /* watch.c: the service manager's view */
 int sonde__notify_start(struct sonde_daemon *daemon);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The end: a signal -> last drain, exporters told to hurry -> idle, or out of time -> what is left is counted -> exit.
+/* The end: a signal -> last values of services' callbacks -> last drain, exporters told to hurry -> idle, or out of time -> what is left is counted -> exit.
  * A second signal exits at once. */
 #include "agent/daemon/daemon.h"
 #include "agent/log.h"
@@ -35,6 +35,14 @@ void sonde__daemon_stop(struct sonde_daemon *daemon) {
     daemon->stop_at_ns =
         daemon->seams->time.monotonic_ns(daemon->seams->time.self) + daemon->config->agent.shutdown_timeout_ns;
     sonde__notify_send(&daemon->notify, "STOPPING=1\nSTATUS=Delivering what is queued");
+    sonde_timer_clear(daemon->metrics_timer);
+    if ((daemon->export_signals & (1u << SONDE_SIGNAL_METRICS)) && sonde__pull(daemon))
+        daemon->pull_for_stop = true;
+    else
+        sonde__daemon_stop_rest(daemon);
+}
+
+void sonde__daemon_stop_rest(struct sonde_daemon *daemon) {
     for (size_t i = 0; i < daemon->inlet_count; i++) {
         const struct sonde__inlet *inlet = &daemon->inlets[i];
         if (inlet->ops->drain)
@@ -42,7 +50,6 @@ void sonde__daemon_stop(struct sonde_daemon *daemon) {
         if (inlet->ops->stop)
             inlet->ops->stop(inlet->self);
     }
-    sonde_timer_clear(daemon->metrics_timer);
     if (daemon->export_signals & (1u << SONDE_SIGNAL_METRICS)) /* last values; a full queue loses only them */
         (void)sonde_series_export(daemon->series, daemon->queue, &daemon->ledger);
     sonde__outlets_stop(daemon);

@@ -39,8 +39,9 @@ struct sonde_ledger {
     struct sonde_ledger_exporter exporters[SONDE_LEDGER_EXPORTERS_MAX][SONDE_SIGNAL_COUNT];
     uint32_t exporter_signals[SONDE_LEDGER_EXPORTERS_MAX]; /* mask; 0 = no such exporter */
     uint32_t exporter_count;
-    uint64_t evictions;      /* peers cut off after three violations */
-    uint64_t early_released; /* records whose ring space was given back before every exporter had its 2xx */
+    uint64_t evictions;         /* peers cut off after three violations */
+    uint64_t pulls, pulls_late; /* services that were asked for values; answers that did not come in time */
+    uint64_t early_released;    /* records whose ring space was given back before every exporter had its 2xx */
 };
 
 void sonde_ledger_init(struct sonde_ledger *ledger);

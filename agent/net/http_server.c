@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One connection goes round: READ a head -> answer -> WRITE it -> READ again (what was pipelined first), or, when it is
- * to be closed, LINGER: our end is shut, and what still comes is read and thrown away, so that a reset does not eat the
- * answer. */
+/* One connection goes round: READ a head -> answer (WAIT, when that is put off) -> WRITE it -> READ again (what was
+ * pipelined first), or, when it is to be closed, LINGER: our end is shut, and what still comes is read and thrown away,
+ * so that a reset does not eat the answer. */
 #include "agent/net/http_server.h"
 #include "agent/net/listen.h"
 #include <errno.h>
@@ -19,9 +19,10 @@
 #define HOST_SIZE_MAX    256u
 #define SECOND_NS        UINT64_C(1000000000)
 #define WRITE_TIMEOUT_NS (30 * SECOND_NS)
+#define WAIT_TIMEOUT_NS  (30 * SECOND_NS)
 #define LINGER_NS        SECOND_NS
 
-enum state { READ, WRITE, LINGER };
+enum state { READ, WAIT, WRITE, LINGER };
 enum header { HEADER_OTHER, HEADER_HOST };
 
 struct connection {
@@ -242,14 +243,19 @@ static bool answer_refusal(struct connection *connection, int status) {
     return put_answer(connection, &answer, connection->parser.method == HTTP_HEAD && status != 400);
 }
 
+/** False when there is no memory. Without output after true: the answer was put off. */
 static bool answer_request(struct connection *connection) {
     struct sonde__http_server *server = connection->server;
     struct sonde_http_answer answer = {.status = 404, .content_type = "text/plain; charset=utf-8"};
-    char *query = strchr(connection->url, '?');
+    char path[URL_SIZE_MAX];
+    memcpy(path, connection->url, connection->url_size + 1);
+    char *query = strchr(path, '?');
     if (query)
         *query++ = '\0';
-    struct sonde_http_asked asked = {.path = connection->url, .query = query ? query : ""};
+    struct sonde_http_asked asked = {.path = path, .query = query ? query : "", .again = connection->state == WAIT};
     server->options.handle(server->options.user, &asked, &answer);
+    if (answer.later)
+        return true;
     connection->close_after = !http_should_keep_alive(&connection->parser);
     bool put = put_answer(connection, &answer, connection->parser.method == HTTP_HEAD);
     sonde_alloc_free(&server->alloc, answer.body);
@@ -328,11 +334,25 @@ static void serve_input(struct connection *connection) {
             connection_destroy(connection);
             return;
         }
-        if (!write_output(connection))
+        if (!connection->output)
+            move(connection, WAIT, 0, WAIT_TIMEOUT_NS); /* what is pipelined waits, too */
+        else if (!write_output(connection))
             return;
     }
     if (connection->input_at == connection->input_end)
         connection->input_at = connection->input_end = 0;
+}
+
+void sonde__http_server_resume(struct sonde__http_server *server) {
+    for (struct connection *connection = LIST_FIRST(&server->connections), *next; connection; connection = next) {
+        next = LIST_NEXT(connection, link);
+        if (connection->state != WAIT)
+            continue;
+        if (!answer_request(connection))
+            connection_destroy(connection);
+        else if (connection->output && write_output(connection) && connection->state == READ)
+            serve_input(connection);
+    }
 }
 
 static void on_readable(struct connection *connection) {
@@ -352,12 +372,12 @@ static void on_readable(struct connection *connection) {
 
 static void on_event(void *user, int events) {
     struct connection *connection = user;
-    if (connection->state != WRITE) {
+    if (connection->state == READ || connection->state == LINGER) {
         if (events & SONDE_WATCH_READ)
             on_readable(connection);
         return;
     }
-    if (write_output(connection) && connection->state == READ)
+    if (connection->state == WRITE && write_output(connection) && connection->state == READ)
         serve_input(connection);
 }
 
@@ -402,7 +422,7 @@ static void make_room(struct sonde__http_server *server) {
         return;
     LIST_FOREACH(connection, &server->connections, link) { /* newest first */
         oldest = connection;
-        waiting = connection->state == WRITE ? waiting : connection;
+        waiting = connection->state == WRITE || connection->state == WAIT ? waiting : connection;
     }
     connection_destroy(waiting ? waiting : oldest);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A small HTTP/1.1 server for the page, its API and health checks: GET and HEAD only, no bodies in, answers made at
- * once. What comes in is untrusted: the parser (http_parser) stands behind caps on head, time and connections, and a
+ * once, or put off for a moment. What comes in is untrusted: the parser (http_parser) stands behind caps on head, time and connections, and a
  * list of hosts (DNS rebinding). All on the loop's thread. */
 #ifndef SONDE_AGENT_HTTP_SERVER_H
 #define SONDE_AGENT_HTTP_SERVER_H
@@ -13,6 +13,7 @@ struct sonde__http_server;
 /** What is asked; borrowed during the call. path: from "/", without the query, not decoded. */
 struct sonde_http_asked {
     const char *path, *query; /* query: "" when there is none */
+    bool again;               /* it was put off before */
 };
 /** What is answered. body: owned by the server once returned (the loop's allocator); NULL with size 0 is fine. */
 struct sonde_http_answer {
@@ -21,6 +22,7 @@ struct sonde_http_answer {
     char *body;
     size_t body_size;
     uint32_t refresh_seconds; /* 0 = the browser does not ask again by itself */
+    bool later;               /* not now: handle is called again by sonde__http_server_resume(); the rest is unused */
 };
 
 struct sonde__http_server_options {
@@ -35,6 +37,8 @@ struct sonde__http_server_options {
 /** options->allowed_hosts is kept. Returns 0, or an error with a sentence in error_text. */
 int sonde__http_server_create(struct sonde_loop *loop, const struct sonde__http_server_options *options,
                               struct sonde__http_server **ret_server, char *error_text, size_t error_text_size);
+/** Answers what was put off. Not from within handle. */
+void sonde__http_server_resume(struct sonde__http_server *server);
 void sonde__http_server_destroy(struct sonde__http_server *server); /* NULL is fine; closes connections */
 /** The address in use, "127.0.0.1:40123"; valid as long as the server. */
 const char *sonde__http_server_address(const struct sonde__http_server *server);

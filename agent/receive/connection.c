@@ -26,8 +26,10 @@ void sonde__connection_close(struct sonde__connection *connection) {
     connection->fd = -1;
     struct sonde__peer *peer = connection->peer;
     connection->peer = NULL;
-    if (peer)
+    if (peer) {
         peer->connection = NULL;
+        sonde__peer_pull_forget(peer);
+    }
     if (peer && peer->pidfd < 0) /* nothing else will tell of its end */
         sonde__peer_dead(peer, false);
     sonde__services_wake(connection->services, 0);
@@ -153,6 +155,7 @@ static int attach(struct sonde__connection *connection, const struct sonde__hell
     }
     peer->connection = connection;
     peer->flush_count = 0;
+    sonde__peer_pull_forget(peer);
     connection->peer = peer;
     return 0;
 }
@@ -227,6 +230,16 @@ static void on_flush(struct sonde__connection *connection, const uint8_t *bytes,
         sonde__services_wake(peer->services, 0);
 }
 
+static void on_pulled(struct sonde__connection *connection, const uint8_t *bytes, size_t size) {
+    struct sonde__pull pulled;
+    if (!connection->peer || size != sizeof pulled) {
+        sonde__connection_close(connection);
+        return;
+    }
+    memcpy(&pulled, bytes, sizeof pulled);
+    sonde__peer_pulled(connection->peer, pulled.number);
+}
+
 static void on_message(struct sonde__connection *connection, const uint8_t *bytes, size_t size, int fds[FDS_MAX]) {
     struct sonde__message message;
     memcpy(&message, bytes, size < sizeof message ? 0 : sizeof message);
@@ -246,6 +259,9 @@ static void on_message(struct sonde__connection *connection, const uint8_t *byte
         break;
     case SONDE__STEER:
         sonde__connection_steer(connection, bytes, size);
+        break;
+    case SONDE__PULLED:
+        on_pulled(connection, bytes, size);
         break;
     case SONDE__BYE:
         break; /* the end of the socket or of the process says the rest */

@@ -123,6 +123,7 @@ void sonde__peer_destroy(struct sonde__peer *peer) {
     tell_gone(peer);
     if (services->batch_peer == peer)
         batch_abandon(services);
+    sonde__peer_pull_forget(peer);
     if (peer->connection) {
         peer->connection->peer = NULL;
         sonde__connection_close(peer->connection);

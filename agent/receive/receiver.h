@@ -17,8 +17,8 @@ struct sonde_peer_view {
     bool connected, alive;
     uint64_t records[SONDE_SIGNAL_COUNT]; /* appended */
     uint64_t dropped, violations;
-    uint32_t threads;                     /* regions in use */
-    uint64_t ring_bytes, ring_bytes_max;  /* fullest ring: held now, and its size */
+    uint32_t threads;                    /* regions in use */
+    uint64_t ring_bytes, ring_bytes_max; /* fullest ring: held now, and its size */
 };
 
 struct sonde_receiver_env {
@@ -33,6 +33,9 @@ struct sonde_receiver_env {
     /** Tells of a peer that is gone for good, with its last figures. May be NULL. */
     void (*peer_gone)(void *user, const struct sonde_peer_view *peer);
     void *peer_gone_user;
+    /** A peer that was asked by pull() answered, or went. May be NULL. */
+    void (*pulled)(void *user);
+    void *pulled_user;
 };
 
 struct sonde_receiver_ops {
@@ -48,6 +51,11 @@ struct sonde_receiver_ops {
     /** No more intake from here on; released() still lets go of what is delivered meanwhile. After drain, before
      *  destroy. Optional. */
     void (*stop)(void *self);
+    /** Asks all peers that have callbacks for fresh values of their metrics. Returns whether to wait for any.
+     *  The three: all or none. */
+    bool (*pull)(void *self);
+    bool (*pulling)(void *self);  /* does anybody still have to answer? */
+    void (*pull_end)(void *self); /* who did not is late: counted, and not waited for until it has answered */
     /** Calls visit for each peer. Optional. */
     void (*peers)(void *self, void (*visit)(void *user, const struct sonde_peer_view *peer), void *user);
     void (*destroy)(void *self); /* mandatory; NULL is fine */

@@ -334,6 +334,9 @@ const struct sonde_receiver_ops sonde_receiver_services = {
     .released = released,
     .drain = drain,
     .stop = stop,
+    .pull = sonde__services_pull,
+    .pulling = sonde__services_pulling,
+    .pull_end = sonde__services_pull_end,
     .peers = peers,
     .destroy = destroy,
 };

@@ -7,6 +7,7 @@
  *   peer.c        a process: its memories, scopes, violations, end
  *   drain.c       rings -> batch -> queue, and letting go of what the queue released
  *   recover.c     open spans of the dead
+ *   pull.c        asking peers that have callbacks
  *   steer.c       what an operator wants of services
  *   listen.c, batch.c, exit_status.c, metrics.c
  *
@@ -104,6 +105,8 @@ struct sonde__peer {
     uint64_t records[SONDE_SIGNAL_COUNT], dropped, violations, recovered, recovered_cut;
     struct sonde_series_source *series; /* its metrics, NULL = no store */
     uint32_t series_violations;
+    uint64_t pull_number;        /* of the last PULL */
+    bool pull_open, pull_waited; /* it is not answered; the pull at hand waits for that */
 };
 
 struct sonde__connection {
@@ -227,6 +230,15 @@ int sonde__peer_series_add(struct sonde__peer *peer, struct sonde_bytes resource
 /** Counts what the store found wrong as violations of the peer. */
 void sonde__peer_series_look(struct sonde__peer *peer);
 void sonde__peer_series_remove(struct sonde__peer *peer);
+
+/* pull.c */
+bool sonde__services_pull(void *self);
+bool sonde__services_pulling(void *self);
+void sonde__services_pull_end(void *self);
+/** PULLED came. */
+void sonde__peer_pulled(struct sonde__peer *peer, uint64_t number);
+/** Its connection is no more: no answer will come. */
+void sonde__peer_pull_forget(struct sonde__peer *peer);
 
 /* recover.c */
 /** Closes the open spans of a dead peer (peer->how) and adds them to the batch, each once. Returns false when the queue

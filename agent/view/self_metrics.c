@@ -13,6 +13,8 @@ enum metric {
     DROPPED,
     EARLY_RELEASED,
     EVICTIONS,
+    PULLS,
+    PULLS_LATE,
     QUEUE_SIZE,
     QUEUE_LIMIT,
     EXPORTER_APPENDED,
@@ -52,6 +54,10 @@ const struct sonde__self_metric sonde__self_metrics[METRIC_COUNT + 1] = {
         COUNTER("early_released.records", "{record}",
                 "Records whose place in the service's ring was given back before every exporter had them."),
     [EVICTIONS] = COUNTER("evictions", "{peer}", "Services cut off because their shared memory lied three times."),
+    [PULLS] = COUNTER("pulls", "{pull}", "Times a service was asked for the values of its observable instruments."),
+    [PULLS_LATE] = COUNTER("late.pulls", "{pull}",
+                           "Scrapes and intervals that had a service's last values, because its callbacks took longer "
+                           "than 250 ms."),
     [QUEUE_SIZE] = GAUGE("queue.size", "By", "Bytes that the queue holds."),
     [QUEUE_LIMIT] = GAUGE("queue.limit", "By", "Bytes that the queue may hold."),
     [EXPORTER_APPENDED] = COUNTER("exporter.appended.records", "{record}", "Records offered to the exporter."),
@@ -120,6 +126,8 @@ static void set_intake(struct writer *writer) {
     writer->attribute_count = 0;
     set(writer, EARLY_RELEASED, ledger->early_released);
     set(writer, EVICTIONS, ledger->evictions);
+    set(writer, PULLS, ledger->pulls);
+    set(writer, PULLS_LATE, ledger->pulls_late);
 }
 
 static void set_accounts(struct writer *writer, const struct sonde__outlet *outlet) {

@@ -118,7 +118,9 @@ void sonde__view_handle(void *user, const struct sonde_http_asked *asked, struct
     struct sonde_daemon *daemon = user;
     const char *path = asked->path;
     bool ready = daemon->state == SONDE__DAEMON_RUNNING;
-    if (strcmp(path, "/metrics") == 0)
+    if (strcmp(path, "/metrics") == 0 && !asked->again && sonde__pull(daemon))
+        ret_answer->later = true; /* once services have told their values */
+    else if (strcmp(path, "/metrics") == 0)
         metrics(daemon, ret_answer);
     else if (strcmp(path, "/") == 0)
         page(daemon, ret_answer);

@@ -24,6 +24,8 @@ static struct {
 
 static __thread bool is_puller;
 
+uint32_t sonde__puller_finish_ms = 250;
+
 static uint64_t now_ms(void) {
     struct timespec now = {0};
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -132,7 +134,7 @@ void sonde__puller_stop(uint32_t timeout_ms) {
 }
 
 void sonde__puller_finish(uint32_t timeout_ms) {
-    const uint64_t deadline = now_ms() + timeout_ms;
+    const uint64_t deadline = now_ms() + (timeout_ms < sonde__puller_finish_ms ? timeout_ms : sonde__puller_finish_ms);
     const bool wanted = sonde__process_callbacks() && !is_puller && !atomic_load(&puller.stop);
     const uint32_t number = wanted ? sonde__puller_ask() : 0;
     while (wanted) {

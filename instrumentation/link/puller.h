@@ -23,8 +23,10 @@ bool sonde__puller_is_done(uint32_t number);
 /** No callback begins from here on; waits up to timeout_ms for one that runs (not if called from within it). */
 void sonde__puller_stop(uint32_t timeout_ms);
 bool sonde__puller_is_stopped(void);
-/** A last round, then the end; timeout_ms for both. */
+/** A last round, then the end; timeout_ms for both, at most sonde__puller_finish_ms. */
 void sonde__puller_finish(uint32_t timeout_ms);
+/* As long as the agent waits. Tests lengthen it. */
+extern uint32_t sonde__puller_finish_ms __attribute__((visibility("hidden")));
 
 /** Is this the puller's thread? */
 bool sonde__puller_is_self(void);

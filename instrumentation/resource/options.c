@@ -31,13 +31,10 @@ static uint32_t left_ms(uint64_t deadline) {
     return now < deadline ? (uint32_t)(deadline - now) : 0;
 }
 
-/* As long as the agent waits for callbacks. */
-#define PULL_MS 250u
-
 int sonde_shutdown(uint32_t timeout_ms) {
     const uint64_t deadline = now_ms() + timeout_ms;
     if (sonde__process_get()) /* of their own in a forked child */
-        sonde__puller_finish(timeout_ms / 2u < PULL_MS ? timeout_ms / 2u : PULL_MS);
+        sonde__puller_finish(timeout_ms / 2u);
     int result = sonde_flush(left_ms(deadline));
     if (result == SONDE_EDISABLED)
         return result;

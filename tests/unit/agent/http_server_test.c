@@ -32,6 +32,7 @@ struct world {
     size_t send_size;
     char *got;
     size_t got_size;
+    int put_off, resume_at; /* requests that wait; how many of them before they are answered, 0 = never */
 };
 
 static void handle(void *user, const struct sonde_http_asked *asked, struct sonde_http_answer *answer) {
@@ -40,6 +41,11 @@ static void handle(void *user, const struct sonde_http_asked *asked, struct sond
     world->asked++;
     if (strcmp(asked->path, "/none") == 0)
         return;
+    answer->later = strcmp(asked->path, "/later") == 0 && !asked->again;
+    if (answer->later) {
+        world->put_off++;
+        return;
+    }
     size_t size = strcmp(asked->path, "/big") == 0 ? BIG : 200;
     answer->body = sonde_alloc_new(alloc, size);
     memset(answer->body, 'x', size);
@@ -82,6 +88,10 @@ static void *client(void *user) { /* sends all, says it will send no more, reads
 static void on_poll(void *user) {
     struct world *world = user;
     const struct sonde_time *time = &sonde_loop_seams(world->loop)->time;
+    if (world->resume_at && world->put_off >= world->resume_at) {
+        world->put_off = 0;
+        sonde__http_server_resume(world->server);
+    }
     if (world->done)
         sonde_loop_stop(world->loop);
     else
@@ -174,6 +184,44 @@ static void pipelined_requests_are_answered_in_order(void **state) {
     assert_true(world.got_size > 2 * BIG);
     assert_string_equal(got + world.got_size - 5, "</3|>");
     close_world(&world);
+}
+
+static void put_off_requests_are_answered_when_resumed(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    world.resume_at = 1;
+    const char *got = talk(&world, "GET /later?q HTTP/1.1\r\n" H "\r\nGET /2 HTTP/1.1\r\n" H
+                                   "\r\nHEAD /later HTTP/1.1\r\n" H "\r\nGET /later HTTP/1.1\r\n" H LAST);
+    assert_int_equal(count(got, "HTTP/1.1 200 OK"), 4); /* what was pipelined waited its turn */
+    assert_true(strstr(got, "</later|q>") < strstr(got, "</2|>"));
+    assert_string_equal(got + world.got_size - 9, "</later|>");
+    assert_int_equal(world.asked, 4 + 3);
+    /* Two connections, one of which goes before it is answered. */
+    world.resume_at = 2;
+    int fd = dial(world.port);
+    static const char request[] = "GET /later HTTP/1.1\r\n" H "\r\n";
+    assert_int_equal(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+    close(fd);
+    got = talk(&world, "GET /later?b HTTP/1.1\r\n" H LAST);
+    assert_non_null(strstr(got, "\r\n\r\n</later|b>"));
+    close_world(&world);
+}
+
+static void destroy_closes_what_waits(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    int fd = dial(world.port);
+    static const char request[] = "GET /later HTTP/1.1\r\n" H "\r\n";
+    assert_int_equal(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+    (void)talk(&world, "GET /2 HTTP/1.1\r\n" H LAST);
+    while (!world.put_off)
+        (void)talk(&world, "GET /2 HTTP/1.1\r\n" H LAST);
+    close_world(&world);
+    char byte;
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
+    close(fd);
 }
 
 static void refusals_have_their_status_and_close(void **state) {
@@ -354,6 +402,8 @@ int main(void) {
         cmocka_unit_test(get_is_answered_with_safe_headers),
         cmocka_unit_test(head_has_the_length_and_no_body),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
+        cmocka_unit_test(put_off_requests_are_answered_when_resumed),
+        cmocka_unit_test(destroy_closes_what_waits),
         cmocka_unit_test(refusals_have_their_status_and_close),
         cmocka_unit_test(heads_are_bounded),
         cmocka_unit_test(slow_requests_time_out),

@@ -196,6 +196,114 @@ static void services_flush_answers_when_the_queue_has_it(void **state) {
     assert_each_once(f);
 }
 
+/* ---- PULL ---- */
+
+static void set_callbacks(struct fixture *f, uint32_t count) {
+    atomic_store(&((struct sonde__process *)(void *)f->peer.process)->callbacks, count);
+}
+
+static bool pull_is_over(void *user) {
+    struct fixture *f = user;
+    return !f->rig.ops->pulling(f->rig.receiver);
+}
+
+/* The number of the PULL that came. */
+static uint64_t pull_take(struct fixture *f) {
+    assert_int_equal(message_next(f), SONDE__PULL);
+    struct sonde__pull pull;
+    memcpy(&pull, f->bytes, sizeof pull);
+    return pull.number;
+}
+static void pulled_send(struct fixture *f, uint64_t number) {
+    struct sonde__pull pulled = {{SONDE__PULLED, SONDE__PROTOCOL_VERSION, sizeof pulled}, number};
+    peer_fake_send(&f->peer, &pulled, sizeof pulled, NULL, 0);
+}
+
+static void services_pull_only_from_who_has_callbacks(void **state) {
+    struct fixture *f = *state;
+    assert_false(f->rig.ops->pull(f->rig.receiver)); /* nobody is there */
+    hand_over(f);
+    assert_false(f->rig.ops->pull(f->rig.receiver));
+    set_callbacks(f, 2);
+    assert_true(f->rig.ops->pull(f->rig.receiver));
+    uint64_t number = pull_take(f);
+    assert_true(f->rig.ops->pulling(f->rig.receiver));
+    pulled_send(f, number);
+    assert_true(rig_until(&f->rig, pull_is_over, f));
+    f->rig.ops->pull_end(f->rig.receiver);
+    assert_int_equal(f->rig.ledger->pulls, 1);
+    assert_int_equal(f->rig.ledger->pulls_late, 0);
+    assert_true(f->rig.ops->pull(f->rig.receiver));
+    assert_int_not_equal(pull_take(f), number);
+    set_callbacks(f, 0);
+    assert_true(f->rig.ops->pulling(f->rig.receiver)); /* it was asked all the same */
+}
+
+static bool pull_is_answered(void *user) {
+    struct fixture *f = user;
+    return !((struct sonde__services *)f->rig.receiver)->peers->pull_open;
+}
+
+static void services_wait_once_for_who_is_late(void **state) {
+    struct fixture *f = *state;
+    hand_over(f);
+    set_callbacks(f, 1);
+    assert_true(f->rig.ops->pull(f->rig.receiver));
+    uint64_t number = pull_take(f);
+    f->rig.ops->pull_end(f->rig.receiver); /* out of time */
+    assert_int_equal(f->rig.ledger->pulls_late, 1);
+    assert_false(f->rig.ops->pulling(f->rig.receiver));
+    assert_false(f->rig.ops->pull(f->rig.receiver)); /* not asked again, not waited for */
+    f->rig.ops->pull_end(f->rig.receiver);
+    assert_int_equal(f->rig.ledger->pulls_late, 2);
+    assert_int_equal(f->rig.ledger->pulls, 1);
+    pulled_send(f, number);
+    assert_true(rig_until(&f->rig, pull_is_answered, f));
+    assert_true(f->rig.ops->pull(f->rig.receiver));
+    assert_int_equal(pull_take(f), number + 1);
+    struct sonde_peer_view view;
+    assert_true(rig_peer(&f->rig, &view));
+    assert_int_equal(view.violations, 0); /* late is no lie */
+}
+
+static void services_pull_ends_with_the_connection(void **state) {
+    struct fixture *f = *state;
+    hand_over(f);
+    set_callbacks(f, 1);
+    assert_true(f->rig.ops->pull(f->rig.receiver));
+    close(f->peer.socket);
+    f->peer.socket = -1;
+    assert_true(rig_until(&f->rig, pull_is_over, f));
+    hand_over(f); /* the same process again: no PULL is open */
+    assert_true(f->rig.ops->pull(f->rig.receiver));
+    pulled_send(f, pull_take(f));
+    assert_true(rig_until(&f->rig, pull_is_over, f));
+}
+
+static bool is_evicted(void *user) {
+    struct fixture *f = user;
+    return f->rig.ledger->evictions == 1;
+}
+
+static void services_count_answers_to_no_pull_as_violations(void **state) {
+    struct fixture *f = *state;
+    hand_over(f);
+    pulled_send(f, 0);
+    set_callbacks(f, 1);
+    assert_true(f->rig.ops->pull(f->rig.receiver));
+    uint64_t number = pull_take(f);
+    pulled_send(f, number + 1);
+    rig_run(&f->rig, 20);
+    assert_true(f->rig.ops->pulling(f->rig.receiver)); /* that was no answer */
+    struct sonde_peer_view view;
+    assert_true(rig_peer(&f->rig, &view));
+    assert_int_equal(view.violations, 2);
+    pulled_send(f, UINT64_MAX);
+    assert_true(rig_until(&f->rig, is_evicted, f));
+    assert_false(f->rig.ops->pulling(f->rig.receiver));
+    assert_int_equal(rig_peer_count(&f->rig), 0);
+}
+
 static bool tail_at_head(void *user) {
     struct fixture *f = user;
     struct sonde__region *region = peer_fake_region(&f->peer, 0);
@@ -717,6 +825,10 @@ int main(void) {
         CASE(services_keep_signals_and_scopes_apart),
         CASE(services_find_regions_in_any_order),
         CASE(services_flush_answers_when_the_queue_has_it),
+        CASE(services_pull_only_from_who_has_callbacks),
+        CASE(services_wait_once_for_who_is_late),
+        CASE(services_pull_ends_with_the_connection),
+        CASE(services_count_answers_to_no_pull_as_violations),
         CASE(services_move_tail_when_the_queue_releases),
         CASE(services_release_early_when_half_the_ring_is_held),
         CASE(services_leave_records_in_the_ring_when_the_queue_is_full),

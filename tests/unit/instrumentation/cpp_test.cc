@@ -14,6 +14,7 @@
 
 extern "C" {
 const void *cpp_test_record(size_t *ret_size); /* cpp_test_ring.c */
+void cpp_test_patience();
 }
 
 static int failures;
@@ -145,6 +146,34 @@ static void instruments_take_attributes() {
     CHECK(stats.measurements_dropped == 0);
 }
 
+/* The last test: sonde_shutdown() asks the callbacks. */
+static void observables_report_as_long_as_they_live() {
+    sonde::observable_counter total("cpp.total");
+    sonde::observable_up_down_counter length("cpp.length");
+    sonde::observable_gauge level("cpp.level.observed");
+    int kept = 0, gone = 0;
+    std::string name = "shop";
+    sonde::observable watch(
+        [&](sonde::observer to) {
+            kept++;
+            to.set(total, 7u, {{"name", name}});
+            to.set(length, -1);
+            to.set(level, 0.5);
+            to.set(level, 2, {{"a", true}});
+            to.set(total, 0.5); /* a counter of integers: dropped */
+        },
+        {total, length, level});
+    {
+        sonde::observable ended([&](sonde::observer) { gone++; }, {level});
+    }
+    cpp_test_patience();
+    (void)sonde_shutdown(60000);
+    sonde_stats stats = {};
+    stats.size = sizeof stats;
+    sonde_stats_get(&stats);
+    CHECK(kept == 1 && gone == 0 && stats.observations_dropped == 1);
+}
+
 int main() {
     setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
     span_ends_with_its_scope();
@@ -152,5 +181,6 @@ int main() {
     context_goes_through_headers_and_threads_of_control();
     exceptions_are_recorded_not_thrown();
     instruments_take_attributes();
+    observables_report_as_long_as_they_live();
     return failures ? 1 : 0;
 }

@@ -4,6 +4,7 @@
 #include "fake_agent.h"
 
 #include "instrumentation/link/link.h"
+#include "instrumentation/link/puller.h"
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -441,7 +442,8 @@ static void shutdown_asks_a_last_time(void) {
     begin();
     struct counted counted = {.instrument = make("calls", SONDE_OBSERVABLE_COUNTER)};
     register_one(report_calls, &counted, counted.instrument);
-    CHECK(sonde_shutdown(10000) == 0); /* the agent never pulled */
+    sonde__puller_finish_ms = 10000;
+    CHECK(sonde_shutdown(30000) == 0); /* the agent never pulled */
     CHECK(atomic_load(&counted.calls) == 1 && value_of(counted.instrument, NULL) == 1);
     CHECK_SOON(atomic_load(&agent.byes) == 1 && child_threads("sonde-callbacks") == 0);
     struct sonde_observable none;
