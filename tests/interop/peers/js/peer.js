@@ -7,15 +7,15 @@
 'use strict';
 const { parseArgs } = require('node:util');
 const { context, propagation, trace, ROOT_CONTEXT, SpanKind } = require('@opentelemetry/api');
-const { CompositePropagator, TraceState, W3CBaggagePropagator, W3CTraceContextPropagator } = require('@opentelemetry/core');
+const core = require('@opentelemetry/core');
 const { registerInstrumentations } = require('@opentelemetry/instrumentation');
 const { B3InjectEncoding, B3Propagator } = require('@opentelemetry/propagator-b3');
 const { JaegerPropagator } = require('@opentelemetry/propagator-jaeger');
 const { NodeTracerProvider } = require('@opentelemetry/sdk-trace-node');
 
 const PROPAGATORS = {
-  tracecontext: () => new W3CTraceContextPropagator(),
-  baggage: () => new W3CBaggagePropagator(),
+  tracecontext: () => new core.W3CTraceContextPropagator(),
+  baggage: () => new core.W3CBaggagePropagator(),
   b3: () => new B3Propagator(),
   b3multi: () => new B3Propagator({ injectEncoding: B3InjectEncoding.MULTI_HEADER }),
   jaeger: () => new JaegerPropagator(),
@@ -59,7 +59,8 @@ function start(instrumentations) {
       },
     ],
   });
-  provider.register({ propagator: new CompositePropagator({ propagators: names.map((name) => PROPAGATORS[name]()) }) });
+  const propagators = names.map((name) => PROPAGATORS[name]());
+  provider.register({ propagator: new core.CompositePropagator({ propagators }) });
   registerInstrumentations({ instrumentations });
 }
 
@@ -68,8 +69,9 @@ function given(options) {
   let within = ROOT_CONTEXT;
   if (options.parent) {
     const [, traceId, spanId, flags] = options.parent.split('-');
-    const traceState = options.tracestate ? new TraceState(options.tracestate) : undefined;
-    within = trace.setSpanContext(within, { traceId, spanId, traceFlags: parseInt(flags, 16), isRemote: true, traceState });
+    const traceState = options.tracestate ? new core.TraceState(options.tracestate) : undefined;
+    const parent = { traceId, spanId, traceFlags: parseInt(flags, 16), isRemote: true, traceState };
+    within = trace.setSpanContext(within, parent);
   }
   const entries = options.baggage.map((text) => text.split(/=(.*)/s).slice(0, 2));
   if (entries.length > 0) {
