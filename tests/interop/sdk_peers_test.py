@@ -25,7 +25,7 @@ NODE_MODULES = HERE.parents[1] / ".cache" / "peers-js" / "node_modules"
 JAVA = os.environ.get("SONDE_PEER_JAVA", str(HERE.parents[1] / ".cache" / "peers-java"))
 PEERS = {"python": [sys.executable, str(HERE / "peers/python/peer.py")],
          "js": ["node", str(HERE / "peers/js/peer.js")],
-         "java": ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{JAVA}/*", "Peer"]}
+         "java": ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{JAVA}/*", "Peer"]}
 CALLS = {"http": "/orders", "grpc": "sonde.interop.Peer/Greet"}
 MESSAGES = {"kafka": "kafka", "rabbitmq": "rabbitmq", "amqp1": "rabbitmq", "mqtt": "mqtt", "nats": "nats", "redis": "redis"}
 SECONDS = 60
@@ -45,6 +45,8 @@ def require_installed(language):
         raise Unable("the OpenTelemetry SDK for Python is not installed (script/test makes .venv)")
     if language == "js" and not (shutil.which("node") and NODE_MODULES.is_dir()):
         raise Unable(f"Node.js or {NODE_MODULES} is missing (script/test installs it)")
+    if language == "java" and not (shutil.which("java") and os.path.exists(f"{JAVA}/peer.jar")):
+        raise Unable(f"Java or {JAVA}/peer.jar is missing (script/test --all makes it)")
 
 
 class Running:
@@ -54,7 +56,8 @@ class Running:
         self.name = name
         env = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_") and not k.lower().endswith("_proxy")}
         # No agent takes the Sonde program's memory: it reads its spans itself.
-        env |= {"OTEL_PROPAGATORS": formats, "PYTHONDONTWRITEBYTECODE": "1", "NODE_PATH": str(NODE_MODULES), "SONDE_AGENT_SOCKET": "/nonexistent/agent"}
+        env |= {"OTEL_PROPAGATORS": formats, "PYTHONDONTWRITEBYTECODE": "1", "NODE_PATH": str(NODE_MODULES),
+                "LC_ALL": "C.UTF-8", "SONDE_AGENT_SOCKET": "/nonexistent/agent"}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
 
     def line(self):

@@ -118,9 +118,8 @@ final class Peer {
             Span root = tracer.spanBuilder("root").startSpan();
             try (Scope scope = root.makeCurrent()) {
                 sending.run();
-                ReadableSpan recorded = (ReadableSpan) root;
                 ReadableSpan sent = kept.last(SpanKind.CLIENT, SpanKind.PRODUCER);
-                answer(Map.of("root", told(recorded), "sent", told(sent != null ? sent : recorded), "baggage",
+                answer(Map.of("root", told(root), "sent", sent != null ? told(sent) : told(root), "baggage",
                               told(Baggage.current())));
             } finally {
                 root.end();
@@ -153,29 +152,31 @@ final class Peer {
                         .setSpanKind(role.equals("serve") ? SpanKind.SERVER : SpanKind.CONSUMER)
                         .startSpan();
         span.end();
-        tookFrom((ReadableSpan)span, Span.fromContext(came).getSpanContext(), Baggage.fromContext(came));
+        tookFrom(told(span), Span.fromContext(came).getSpanContext(), Baggage.fromContext(came));
     }
 
     /** Called where the library's server span is current. */
     void took() {
-        ReadableSpan span = (ReadableSpan)Span.current();
-        tookFrom(span, span.getParentSpanContext(), Baggage.current());
+        SpanContext seen = SpanContext.getInvalid();
+        if (Span.current() instanceof ReadableSpan span)
+            seen = span.getParentSpanContext();
+        tookFrom(told(Span.current()), seen, Baggage.current());
     }
 
     /** The library's consumer span is the last one of that kind; the library gives its user no baggage. */
     void tookFromLibrary(Baggage baggage) {
         ReadableSpan span = kept.last(SpanKind.CONSUMER, SpanKind.CONSUMER);
-        tookFrom(span, span.getParentSpanContext(), baggage);
+        tookFrom(told(span), span.getParentSpanContext(), baggage);
     }
 
-    private void tookFrom(ReadableSpan span, SpanContext seen, Baggage baggage) {
+    private void tookFrom(Map<String, Object> parent, SpanContext seen, Baggage baggage) {
         Map<String, Object> spans = new LinkedHashMap<>();
-        spans.put("parent", told(span));
+        spans.put("parent", parent);
         if (role.equals("receive")) {
             Span batch =
                 tracer.spanBuilder("batch").setNoParent().setSpanKind(SpanKind.CONSUMER).addLink(seen).startSpan();
             batch.end();
-            spans.put("link", told((ReadableSpan)batch));
+            spans.put("link", told(batch));
         }
         answer(Map.of("seen", told(seen), "baggage", told(baggage), "spans", spans));
     }
@@ -202,6 +203,11 @@ final class Peer {
         told.put("flags", context.getTraceFlags().asByte() & 0xff);
         told.put("tracestate", String.join(",", members));
         return told;
+    }
+
+    /** Of a span that is not recorded there is only the context. */
+    private static Map<String, Object> told(Span span) {
+        return span instanceof ReadableSpan recorded ? told(recorded) : told(span.getSpanContext());
     }
 
     private static Map<String, Object> told(ReadableSpan span) {
