@@ -12,8 +12,17 @@ SONDE_BEGIN
 /** Called per value or key found; return false to stop. The string is borrowed until the next call. */
 typedef bool (*sonde_carrier_visit)(void *user, struct sonde_string text);
 
-/** The same for several names at once: `index` is that of the name. */
-typedef bool (*sonde_carrier_visit_of)(void *user, size_t index, struct sonde_string text);
+/** A carrier that is an array: its names and values in their order, borrowed until the carrier changes.
+ *  ignore_case  names compare without it.
+ *  trim         optional white space round a value is none of it. */
+struct sonde_carrier_pair {
+    struct sonde_string name, value;
+};
+struct sonde_carrier_array {
+    const struct sonde_carrier_pair *pairs;
+    size_t count;
+    bool ignore_case, trim;
+};
 
 /** Operations of a carrier. Names passed in are lower case; a case-insensitive carrier compares them so.
  *  get    first value of a name; false when there is none. *ret_value is borrowed until the carrier changes.  (extract)
@@ -21,8 +30,7 @@ typedef bool (*sonde_carrier_visit_of)(void *user, size_t index, struct sonde_st
  *  set    replaces all values of a name by one. Returns 0, -ENOMEM, SONDE_ETOOBIG, SONDE_EINVALID.            (inject)
  *  remove all values of a name; absent is fine.                                                               (inject)
  *  keys   every name, repeated ones once or more.                                                             (optional)
- *  each_of  every value of `count` names (at most 32) in the order of the carrier, in one pass: faster than a call of
- *         `each` per name where a look-up is a search.                                                         (optional)
+ *  array  all of it, to be looked through once: faster than a search per name.                                (optional)
  *  An operation a carrier cannot do is NULL. The carrier trims optional white space round HTTP values. */
 struct sonde_carrier_ops {
     bool (*get)(void *self, struct sonde_string name, struct sonde_string *ret_value);
@@ -30,8 +38,7 @@ struct sonde_carrier_ops {
     int (*set)(void *self, struct sonde_string name, struct sonde_string value);
     void (*remove)(void *self, struct sonde_string name);
     void (*keys)(void *self, sonde_carrier_visit visit, void *user);
-    void (*each_of)(void *self, const struct sonde_string *names, size_t count, sonde_carrier_visit_of visit,
-                    void *user);
+    void (*array)(void *self, struct sonde_carrier_array *ret_array);
 };
 
 struct sonde_carrier {

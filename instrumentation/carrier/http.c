@@ -2,53 +2,17 @@
 /* HTTP header fields: an array of pairs. Names are compared without case, by length first: of a dozen headers hardly
  * one has the right length, so a look-up touches little memory. */
 #include "instrumentation/carrier/text.h"
+#include "instrumentation/wire/field.h"
 #include <sonde/carrier/http.h>
 #include <sonde/err.h>
 
-/** Whether eight bytes of a name equal eight in lower case. A bit that makes lower case of letters would also make '-' and
- *  digits of control characters, which are told by having neither that bit nor the next. */
-static bool equals8(const char *name, const char *lower) {
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t x, y;
-    memcpy(&x, name, sizeof x);
-    memcpy(&y, lower, sizeof y);
-    return ((x | ones * 0x20) ^ y) == 0 && ((x | x << 1) & ones * 0x40) == ones * 0x40;
-}
-
 /* Out of line: a search compares sizes in a tight loop, and seldom comes here. */
 static __attribute__((noinline)) bool bytes_equal(const char *name, const char *lower, size_t size) {
-    size_t i = 0;
-    for (; i + 8 <= size; i += 8)
-        if (!equals8(name + i, lower + i))
-            return false;
-    if (i && i < size) /* the rest, with some of what was seen */
-        return equals8(name + size - 8, lower + size - 8);
-    for (; i < size; i++) {
-        char c = name[i];
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c + ('a' - 'A'));
-        if (c != lower[i])
-            return false;
-    }
-    return true;
+    return sonde__lower_equals(name, lower, size);
 }
 
 static inline bool name_equals(struct sonde_string header, struct sonde_string lower) {
     return header.size == lower.size && bytes_equal(header.data, lower.data, lower.size);
-}
-
-static bool is_space(char c) {
-    return c == ' ' || c == '\t';
-}
-
-static struct sonde_string trim(struct sonde_string value) {
-    while (value.size && is_space(value.data[value.size - 1]))
-        value.size--;
-    while (value.size && is_space(*value.data)) {
-        value.data++;
-        value.size--;
-    }
-    return value;
 }
 
 /** Index of the first header of a name at or after `from`, or count. */
@@ -64,14 +28,14 @@ static bool http_get(void *self, struct sonde_string name, struct sonde_string *
     size_t i = find(headers, name, 0);
     if (i == headers->count)
         return false;
-    *ret_value = trim(headers->headers[i].value);
+    *ret_value = sonde__trim(headers->headers[i].value);
     return true;
 }
 
 static void http_each(void *self, struct sonde_string name, sonde_carrier_visit visit, void *user) {
     const struct sonde_http_headers *headers = self;
     for (size_t i = find(headers, name, 0); i < headers->count; i = find(headers, name, i + 1))
-        if (!visit(user, trim(headers->headers[i].value)))
+        if (!visit(user, sonde__trim(headers->headers[i].value)))
             return;
 }
 
@@ -150,24 +114,14 @@ static void http_keys(void *self, sonde_carrier_visit visit, void *user) {
             return;
 }
 
-static void http_each_of(void *self, const struct sonde_string *names, size_t count, sonde_carrier_visit_of visit,
-                         void *user) {
+static void http_array(void *self, struct sonde_carrier_array *ret_array) {
     const struct sonde_http_headers *headers = self;
-    uint64_t sizes = 0; /* a bit each: most headers are none of these by their size alone */
-    for (size_t i = 0; i < count; i++)
-        sizes |= (uint64_t)1 << (names[i].size & 63);
-    for (size_t i = 0; i < headers->count; i++) {
-        const struct sonde_http_header *header = &headers->headers[i];
-        if (!(sizes >> (header->name.size & 63) & 1))
-            continue;
-        for (size_t k = 0; k < count; k++)
-            if (name_equals(header->name, names[k])) {
-                if (!visit(user, k, trim(header->value)))
-                    return;
-                break;
-            }
-    }
+    const void *pairs = headers->headers;
+    *ret_array = (struct sonde_carrier_array){pairs, headers->count, .ignore_case = true, .trim = true};
 }
+_Static_assert(sizeof(struct sonde_http_header) == sizeof(struct sonde_carrier_pair) &&
+                   offsetof(struct sonde_http_header, value) == offsetof(struct sonde_carrier_pair, value),
+               "a header is a pair");
 
 struct sonde_carrier sonde_http_carrier(struct sonde_http_headers *headers) {
     static const struct sonde_carrier_ops ops = {.get = http_get,
@@ -175,6 +129,6 @@ struct sonde_carrier sonde_http_carrier(struct sonde_http_headers *headers) {
                                                  .set = http_set,
                                                  .remove = http_remove,
                                                  .keys = http_keys,
-                                                 .each_of = http_each_of};
+                                                 .array = http_array};
     return (struct sonde_carrier){&ops, headers};
 }

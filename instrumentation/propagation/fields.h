@@ -37,7 +37,7 @@ enum sonde__field {
 #undef SONDE__FIELD_ENUM
         SONDE__FIELD_COUNT
 };
-_Static_assert(SONDE__FIELD_COUNT <= 32, "sets are 32 bits, and each_of takes at most 32 names");
+_Static_assert(SONDE__FIELD_COUNT <= 32, "sets are 32 bits");
 #define SONDE__FIELD_BIT(field) (1u << (field))
 
 extern const struct sonde_string sonde__field_names[SONDE__FIELD_COUNT];

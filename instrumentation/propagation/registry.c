@@ -230,7 +230,9 @@ enum sonde_extract_reason sonde_extract_with(const struct sonde_carrier *carrier
                                              struct sonde_context *ret_context) {
     struct sonde_extract_options copy = SONDE_EXTRACT_OPTIONS_INIT;
     bool good;
-    if (options) /* a caller built against another version: what it does not know is default */
+    if (options && __builtin_expect(options->size == sizeof copy, 1))
+        copy = *options;
+    else if (options) /* a caller built against another version: what it does not know is default */
         memcpy(&copy, options, options->size && options->size < sizeof copy ? options->size : sizeof copy);
     if (copy.ret_link)
         sonde_context_init(copy.ret_link);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/propagation/source.h"
+#include "instrumentation/wire/field.h"
 #include <string.h>
 
 const struct sonde_string sonde__field_names[SONDE__FIELD_COUNT] = {
@@ -8,61 +9,98 @@ const struct sonde_string sonde__field_names[SONDE__FIELD_COUNT] = {
 #undef FIELD_NAME
 };
 
-/* One pass: the names asked for, and where their values go. */
-struct gathering {
-    struct sonde__source *source;
-    uint8_t fields[SONDE__FIELD_COUNT];
+/* ---- one pass ---- */
+
+/* Where a name's field stands, plus 1, by its size, its first and its last but one byte in lower case: each name has a
+ * slot of its own. */
+#define SLOT(size, first, last_but_one) (((size) + ((first) | 0x20) + 8 * ((last_but_one) | 0x20)) & (SLOTS - 1))
+enum { SLOTS = 64 };
+
+static const uint8_t slots[SLOTS] = {
+    [SLOT(11, 't', 'n')] = SONDE__FIELD_TRACEPARENT + 1,
+    [SLOT(10, 't', 't')] = SONDE__FIELD_TRACESTATE + 1,
+    [SLOT(7, 'b', 'g')] = SONDE__FIELD_BAGGAGE + 1,
+    [SLOT(2, 'b', 'b')] = SONDE__FIELD_B3 + 1,
+    [SLOT(12, 'x', 'i')] = SONDE__FIELD_B3_TRACE_ID + 1,
+    [SLOT(11, 'x', 'i')] = SONDE__FIELD_B3_SPAN_ID + 1,
+    [SLOT(17, 'x', 'i')] = SONDE__FIELD_B3_PARENT_ID + 1,
+    [SLOT(12, 'x', 'e')] = SONDE__FIELD_B3_SAMPLED + 1,
+    [SLOT(10, 'x', 'g')] = SONDE__FIELD_B3_FLAGS + 1,
+    [SLOT(13, 'u', 'i')] = SONDE__FIELD_JAEGER + 1,
+    [SLOT(14, 'j', 'g')] = SONDE__FIELD_JAEGER_BAGGAGE + 1,
+    [SLOT(15, 'j', 'i')] = SONDE__FIELD_JAEGER_DEBUG + 1,
+    [SLOT(15, 'x', 'i')] = SONDE__FIELD_XRAY + 1,
+    [SLOT(21, 'x', 'x')] = SONDE__FIELD_GCLOUD + 1,
+    [SLOT(18, 'x', 'i')] = SONDE__FIELD_DATADOG_TRACE_ID + 1,
+    [SLOT(19, 'x', 'i')] = SONDE__FIELD_DATADOG_PARENT_ID + 1,
+    [SLOT(27, 'x', 't')] = SONDE__FIELD_DATADOG_PRIORITY + 1,
+    [SLOT(16, 'x', 'i')] = SONDE__FIELD_DATADOG_ORIGIN + 1,
+    [SLOT(14, 'x', 'g')] = SONDE__FIELD_DATADOG_TAGS + 1,
+    [SLOT(17, 'o', 'i')] = SONDE__FIELD_OT_TRACE_ID + 1,
+    [SLOT(16, 'o', 'i')] = SONDE__FIELD_OT_SPAN_ID + 1,
+    [SLOT(17, 'o', 'e')] = SONDE__FIELD_OT_SAMPLED + 1,
+    [SLOT(14, 'g', 'i')] = SONDE__FIELD_GRPC_TRACE_BIN + 1,
 };
 
-static bool gather(void *user, size_t index, struct sonde_string text) {
-    struct gathering *gathering = user;
-    struct sonde__source *source = gathering->source;
-    uint32_t field = gathering->fields[index];
-    if (source->count == SONDE__GATHERED_MAX) {
-        source->gathered = 0;
+/** The only field that a name can be, plus 1; 0 = none. */
+static inline unsigned slot_of(struct sonde_string name) {
+    if (name.size < 2)
+        return 0;
+    return slots[SLOT(name.size, (uint8_t)name.data[0], (uint8_t)name.data[name.size - 2])];
+}
+
+static inline bool is_named(struct sonde_string have, struct sonde_string name, bool ignore_case) {
+    if (have.size != name.size)
         return false;
-    }
-    if (!text.data) /* there, but not text: as good as empty */
-        text = (struct sonde_string){"", 0};
-    source->values[source->count].value = text;
-    source->values[source->count++].field = field;
+    return ignore_case ? sonde__lower_equals(have.data, name.data, name.size)
+                       : memcmp(have.data, name.data, name.size) == 0;
+}
+
+/** Keeps a value. False: there is no room. */
+static inline bool gather(struct sonde__source *source, unsigned field, struct sonde_string value) {
+    uint32_t index = source->count;
+    if (index == SONDE__GATHERED_MAX)
+        return false;
+    if (!value.data) /* there, but not text: as good as empty */
+        value = (struct sonde_string){"", 0};
+    source->values[index].value = value;
+    if (source->present & SONDE__FIELD_BIT(field))
+        source->values[source->last[field]].next = index;
+    else
+        source->first[field] = (uint8_t)index;
+    source->last[field] = (uint8_t)index;
     source->present |= SONDE__FIELD_BIT(field);
+    source->count++;
     return true;
 }
 
 void sonde__source_init(struct sonde__source *source, const struct sonde_carrier *carrier, uint32_t fields) {
-    struct sonde_string names[SONDE__FIELD_COUNT];
-    struct gathering gathering;
-    size_t count = 0;
+    struct sonde_carrier_array array;
     source->carrier = carrier;
     source->gathered = source->present = source->count = 0;
-    if (!carrier->ops->each_of)
+    if (!carrier->ops->array)
         return;
-    gathering.source = source;
-    source->gathered = fields;
-    for (uint32_t rest = fields; rest; rest &= rest - 1) {
-        unsigned field = (unsigned)__builtin_ctz(rest);
-        gathering.fields[count] = (uint8_t)field;
-        names[count++] = sonde__field_names[field];
+    carrier->ops->array(carrier->self, &array);
+    for (size_t i = 0; i < array.count; i++) {
+        const struct sonde_carrier_pair *pair = &array.pairs[i];
+        unsigned slot = slot_of(pair->name), field = slot - 1;
+        if (__builtin_expect(!((uint64_t)fields << 1 >> slot & 1), 1) ||
+            !is_named(pair->name, sonde__field_names[field], array.ignore_case))
+            continue;
+        if (!gather(source, field, array.trim ? sonde__trim(pair->value) : pair->value))
+            return; /* gathered stays 0: the carrier is asked */
     }
-    carrier->ops->each_of(carrier->self, names, count, gather, &gathering);
+    source->gathered = fields;
 }
+
+/* ---- asking ---- */
 
 static bool keep_first(void *user, struct sonde_string text) {
     *(struct sonde_string *)user = text;
     return false;
 }
 
-bool sonde__source_get(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value) {
-    if (source->gathered & SONDE__FIELD_BIT(field)) {
-        if (!(source->present & SONDE__FIELD_BIT(field)))
-            return false;
-        uint32_t i = 0;
-        while (source->values[i].field != field)
-            i++;
-        *ret_value = source->values[i].value;
-        return true;
-    }
+bool sonde__source_ask(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value) {
     struct sonde_string value = {NULL, SIZE_MAX};
     const struct sonde_carrier *carrier = source->carrier;
     if (carrier && carrier->ops->get) {
@@ -79,21 +117,13 @@ bool sonde__source_get(const struct sonde__source *source, enum sonde__field fie
     return true;
 }
 
-void sonde__source_each(const struct sonde__source *source, enum sonde__field field, sonde_carrier_visit visit,
-                        void *user) {
+void sonde__source_ask_each(const struct sonde__source *source, enum sonde__field field, sonde_carrier_visit visit,
+                            void *user) {
     struct sonde_string value;
-    if (source->gathered & SONDE__FIELD_BIT(field)) {
-        if (!(source->present & SONDE__FIELD_BIT(field)))
-            return;
-        for (uint32_t i = 0; i < source->count; i++)
-            if (source->values[i].field == field && !visit(user, source->values[i].value))
-                return;
-        return;
-    }
     const struct sonde_carrier *carrier = source->carrier;
     if (carrier && carrier->ops->each)
         carrier->ops->each(carrier->self, sonde__field_names[field], visit, user);
-    else if (sonde__source_get(source, field, &value))
+    else if (sonde__source_ask(source, field, &value))
         (void)visit(user, value);
 }
 

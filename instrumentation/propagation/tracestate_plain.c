@@ -14,8 +14,10 @@
 
 enum {
     BLOCK = SONDE__TRACESTATE_PADDING,
-    SLOTS = 256, /* of keys seen: eight times the members, so that two seldom meet */
-    FEW_SLOTS = 64,
+    SHIFT = 64 - 8, /* of a hash, to get a slot */
+    FEW_SHIFT = 64 - 6,
+    SLOTS = 1 << (64 - SHIFT), /* of keys seen: eight times the members, so that two seldom meet */
+    FEW_SLOTS = 1 << (64 - FEW_SHIFT),
     FREE = 0xffff,
     FILLER = '.', /* behind the text: a value may hold it, a key may not */
 };
@@ -196,9 +198,10 @@ INLINE bool note_key(struct keys *keys, const char *key, size_t size) {
 }
 
 INLINE void clear(struct keys *keys, size_t size) {
-    size_t slots = size <= BLOCK ? FEW_SLOTS : SLOTS;
-    keys->shift = 64u - (unsigned)__builtin_ctzll(slots);
-    memset(keys->at, 0xff, slots * sizeof *keys->at);
+    keys->shift = size <= BLOCK ? FEW_SHIFT : SHIFT;
+    memset(keys->at, 0xff, FEW_SLOTS * sizeof *keys->at);
+    if (size > BLOCK)
+        memset(keys->at + FEW_SLOTS, 0xff, (SLOTS - FEW_SLOTS) * sizeof *keys->at);
 }
 /* A member takes four bytes with its comma, so that a slot stays free in either case. */
 _Static_assert(BLOCK / 4 < FEW_SLOTS && SONDE_TRACESTATE_SIZE_MAX - BLOCK < 4 * (SLOTS - 1), "keys always find a slot");

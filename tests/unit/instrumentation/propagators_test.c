@@ -4,6 +4,7 @@
 #include "instrumentation/propagation/propagator.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/trace/sampler.h"
+#include <ctype.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <sonde/carrier/http.h>
@@ -521,11 +522,11 @@ static void errno_stays_whatever_comes_in(void **state) {
     }
 }
 
-/* A carrier without each_of, and one with more values than are gathered, give the same. */
+/* A carrier that is no array, and one with more values than are gathered, give the same. */
 static void carriers_that_are_asked_name_by_name_give_the_same(void **state) {
     (void)state;
     struct sonde_carrier_ops slow = *carrier.ops;
-    slow.each_of = NULL;
+    slow.array = NULL;
     for (int round = 0; round < 2; round++) {
         list.count = 0;
         for (int i = 0; i < (round ? 40 : 1); i++)
@@ -544,10 +545,71 @@ static void carriers_that_are_asked_name_by_name_give_the_same(void **state) {
     }
 }
 
+/* ---- the look through an array against a search per name ---- */
+
+static void assert_same_values(const struct sonde_carrier *once, const struct sonde_carrier *asked) {
+    struct sonde__source a, b;
+    struct sonde_string value_a, value_b;
+    sonde__source_init(&a, once, (1u << SONDE__FIELD_COUNT) - 1);
+    sonde__source_init(&b, asked, (1u << SONDE__FIELD_COUNT) - 1);
+    assert_int_equal(b.gathered, 0);
+    for (int i = 0; i < SONDE__FIELD_COUNT; i++) {
+        enum sonde__field field = (enum sonde__field)i;
+        bool found = sonde__source_get(&a, field, &value_a);
+        assert_int_equal(found, sonde__source_get(&b, field, &value_b));
+        if (found) {
+            assert_int_equal(value_a.size, value_b.size);
+            assert_memory_equal(value_a.data, value_b.data, value_a.size);
+        }
+    }
+}
+
+/* Names as they are, in other cases, and with a byte changed, added or cut off. */
+static void headers_looked_through_once_are_those_found_by_name(void **state) {
+    (void)state;
+    static const char changes[] = "abtx-_@`0123=ABTXM\r\x0d\x10\x80";
+    struct sonde_carrier_ops slow = *carrier.ops;
+    struct sonde_carrier asked = {&slow, carrier.self};
+    char names[8][40];
+    slow.array = NULL;
+    srand(3);
+    for (int round = 0; round < 20000; round++) {
+        list.count = 0;
+        for (int i = 0, count = rand() % 8; i < count; i++) {
+            struct sonde_string name = sonde__field_names[rand() % SONDE__FIELD_COUNT];
+            memcpy(names[i], name.data, name.size);
+            for (size_t k = 0; k < name.size && round % 2; k++)
+                names[i][k] = (char)(rand() % 2 ? toupper(names[i][k]) : names[i][k]);
+            if (rand() % 3 == 0)
+                names[i][(size_t)rand() % name.size] = changes[(size_t)rand() % (sizeof changes - 1)];
+            if (rand() % 8 == 0)
+                name.size -= (size_t)rand() % (name.size + 1);
+            headers[list.count++] = (struct sonde_http_header){{names[i], name.size}, {&"\t 0 1 2 3 "[i], 2}};
+        }
+        assert_same_values(&carrier, &asked);
+    }
+}
+
+static void every_name_is_found_in_one_look(void **state) {
+    (void)state;
+    struct sonde__source source;
+    struct sonde_string value;
+    for (int i = 0; i < SONDE__FIELD_COUNT; i++) {
+        headers[0] = (struct sonde_http_header){sonde__field_names[i], {" x", 2}};
+        list.count = 1;
+        sonde__source_init(&source, &carrier, SONDE__FIELD_BIT(i));
+        assert_int_equal(source.gathered, SONDE__FIELD_BIT(i));
+        assert_true(sonde__source_get(&source, (enum sonde__field)i, &value));
+        assert_int_equal(value.size, 1);
+    }
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup(name, setup)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(propagators_come_from_the_environment),
+        CASE(every_name_is_found_in_one_look),
+        CASE(headers_looked_through_once_are_those_found_by_name),
         CASE(propagators_are_set_by_name),
         CASE(propagators_are_listed_in_order),
         CASE(inject_leaves_the_carrier_alone_without_anything_to_say),
