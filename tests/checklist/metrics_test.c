@@ -7,7 +7,6 @@
 #include "tests/unit/instrumentation/read_back.h"
 #include <pthread.h>
 #include <sonde/err.h>
-#include <time.h>
 
 static struct sonde_instrument make_of(struct sonde_instrument_options options) {
     struct sonde_instrument instrument;
@@ -128,10 +127,7 @@ static void observe_once(struct sonde_instrument instrument, int64_t value) {
         observed[i] = instrument;
     assert_int_equal(sonde_observable_register(observe, &value, &instrument, 1, &observable), 0);
     uint32_t round = sonde__puller_ask();
-    for (int i = 0; !sonde__puller_is_done(round); i++) {
-        assert_true(i < 10000);
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    }
+    CHECK_SOON(sonde__puller_is_done(round));
     assert_int_equal(value_of(instrument, "pool"), value);
     sonde_observable_unregister(observable);
 }
