@@ -62,5 +62,7 @@
 /* Ways of retrying, and budgets, of a process. */
 #define SONDE_RETRIES_MAX       256u
 #define SONDE_RETRY_BUDGETS_MAX 128u
+/* Bulkheads of a process. */
+#define SONDE_BULKHEADS_MAX 256u
 
 #endif

@@ -5,6 +5,11 @@
 /* As semantic conventions advise for durations of calls in seconds. */
 static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
 
+#define OBSERVED(kind_, name_, unit_, description_)                                                                    \
+    {                                                                                                                  \
+        .size = sizeof(struct sonde_instrument_options), .kind = kind_, .name = name_, .unit = unit_,                  \
+        .description = description_                                                                                    \
+    }
 #define COUNTER(name_, unit_, description_)                                                                            \
     {                                                                                                                  \
         .size = sizeof(struct sonde_instrument_options), .kind = SONDE_COUNTER, .name = name_, .unit = unit_,          \
@@ -27,6 +32,14 @@ static const struct sonde_instrument_options options[SONDE__RESILIENCE_METRIC_CO
     [SONDE__RESILIENCE_RETRY] = COUNTER("sonde.resilience.retry", "{call}", "Calls that may be retried, by outcome."),
     [SONDE__RESILIENCE_RETRY_SUPPRESSED] =
         COUNTER("sonde.resilience.retry.suppressed", "{retry}", "Retries that were not made, by reason."),
+    [SONDE__RESILIENCE_BULKHEAD_INFLIGHT] =
+        OBSERVED(SONDE_OBSERVABLE_UP_DOWN_COUNTER, "sonde.resilience.bulkhead.inflight", "{call}", "Calls under way."),
+    [SONDE__RESILIENCE_BULKHEAD_LIMIT] = OBSERVED(SONDE_OBSERVABLE_UP_DOWN_COUNTER, "sonde.resilience.bulkhead.limit",
+                                                  "{call}", "Calls that may be under way at once."),
+    [SONDE__RESILIENCE_BULKHEAD_QUEUED] =
+        OBSERVED(SONDE_OBSERVABLE_UP_DOWN_COUNTER, "sonde.resilience.bulkhead.queued", "{call}", "Calls that wait."),
+    [SONDE__RESILIENCE_BULKHEAD_REJECTED] =
+        COUNTER("sonde.resilience.bulkhead.rejected", "{call}", "Calls for which there was no place."),
 };
 
 #define FAILED UINT32_MAX
