@@ -10,6 +10,7 @@
 #define SONDE_EXPORTERS_EXPORTER_H
 
 #include "exporters/http.h"
+#include "exporters/metric_feed.h"
 #include "exporters/option.h"
 #include "exporters/record_log.h"
 #include "exporters/seam.h"
@@ -76,6 +77,8 @@ struct sonde_exporter_ops {
     /** Optional: those of .signals that this configuration takes, for its cursor's mask; 0 = the configuration is bad
      *  (create will say why). NULL = all of .signals. */
     uint32_t (*signals_of)(const void *config);
+    /** Optional: how this configuration wants metrics. NULL = it takes what there is. */
+    enum sonde_temporality (*temporality_of)(const void *config);
     /** Mandatory. config is kept until destroy. Checks what rows cannot (an URL, say): on SONDE_EINVALID error_text
      * holds a sentence naming the key and what is accepted. */
     int (*create)(const void *config, const struct sonde_exporter_env *env, void **ret_self, char *error_text,

@@ -7,6 +7,9 @@
 #include "exporters/record_log.h"
 #include "instrumentation/metric/read.h"
 
+/* How OTLP exporters want sums and histograms. metrics/sdk_exporters/otlp.md says which kinds each is about. */
+enum sonde_temporality { SONDE_TEMPORALITY_CUMULATIVE = 0, SONDE_TEMPORALITY_DELTA, SONDE_TEMPORALITY_LOW_MEMORY };
+
 struct sonde_metric {
     struct sonde_bytes resource;          /* encoded Resource message */
     struct sonde_bytes scope, schema_url; /* encoded InstrumentationScope message; both may be empty */
@@ -17,6 +20,8 @@ struct sonde_metric {
     const uint8_t *bounds;                       /* bound_count doubles, unaligned */
     uint32_t bound_count;                        /* 0 = exponential, if it is a histogram */
     bool is_over;                                /* its process is gone: final values */
+    bool is_observed;                            /* by a callback */
+    bool is_delta;                               /* its points were made deltas (OTLP); the feed's are cumulative */
     const void *source;                          /* the feed's own */
     uint32_t number;
 };
@@ -31,6 +36,7 @@ struct sonde_metric_point {
      * that are scraped (OpenMetrics) show the latest of each bucket, old ones too. */
     const struct sonde__metric_exemplar *exemplars;
     uint32_t exemplar_count;
+    bool min_unknown, max_unknown; /* of a delta: the extreme may be of an earlier time */
 };
 
 /* Where an iteration is; the feed's own. Nothing may be added to or removed from the feed meanwhile. */

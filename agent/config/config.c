@@ -307,6 +307,9 @@ static int check_loaded(struct sonde_config *config, const struct sonde_alloc *a
         error = sonde_config_check_own(config, problem);
     if (!error)
         error = sonde_config_check_steering(config, problem);
+    enum sonde_temporality temporality;
+    if (!error)
+        error = sonde_config_temporality(config, &temporality, problem);
     if (error)
         sonde_config_destroy(config);
     return error;

@@ -92,6 +92,9 @@ int sonde_config_check_exporters(const struct sonde_config *config, const struct
 int sonde_config_check_own(const struct sonde_config *config, struct sonde_config_error *ret_error);
 /** Refuses ratios and levels that are none. */
 int sonde_config_check_steering(const struct sonde_config *config, struct sonde_config_error *ret_error);
+/** What the exporters that take metrics want of them; SONDE_EINVALID when they do not agree. */
+int sonde_config_temporality(const struct sonde_config *config, enum sonde_temporality *ret_temporality,
+                             struct sonde_config_error *ret_error);
 /** Reads the file of that path, or without one when path is NULL. Error texts are "FILE:LINE:COLUMN: what" in ret_text.
  */
 int sonde_config_load(const char *path, const struct sonde_alloc *alloc, struct sonde_config **ret_config,

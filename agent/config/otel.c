@@ -49,6 +49,20 @@ static void put_key(struct sonde__binder *binder, FILE *out, const char *key, co
     fputc('\n', out);
 }
 
+/* A name that may be written in any case. */
+static void put_name(struct sonde__binder *binder, FILE *out, const char *key, const char *name) {
+    const char *value = value_of(binder, name);
+    char lower[64];
+    size_t size = 0;
+    if (!value)
+        return;
+    for (; value[size] && size < sizeof lower - 1; size++)
+        lower[size] = (char)(value[size] >= 'A' && value[size] <= 'Z' ? value[size] + ('a' - 'A') : value[size]);
+    fprintf(out, "%s: ", key);
+    put_quoted(out, lower, size, false);
+    fputc('\n', out);
+}
+
 static void put_headers(FILE *out, const char *text) {
     fputs("headers:\n", out);
     while (*text) {
@@ -103,7 +117,8 @@ static void put_document(struct sonde__binder *binder, FILE *out) {
         put_headers(out, headers);
     if (timeout)
         put_timeout(out, timeout);
-    put_key(binder, out, "compression", PREFIX "COMPRESSION");
+    put_name(binder, out, "compression", PREFIX "COMPRESSION");
+    put_name(binder, out, "temporality", PREFIX "METRICS_TEMPORALITY_PREFERENCE");
     fputs("tls:\n", out);
     put_key(binder, out, "  ca_file", PREFIX "CERTIFICATE");
     put_key(binder, out, "  cert_file", PREFIX "CLIENT_CERTIFICATE");

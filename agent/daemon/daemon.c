@@ -69,6 +69,10 @@ static int open_core(struct sonde_daemon *daemon) {
     int error = sonde_queue_create(&options, daemon->seams, &daemon->queue);
     if (!error)
         error = sonde_series_store_create(daemon->seams, &daemon->series);
+    enum sonde_temporality temporality;
+    struct sonde_config_error problem;
+    if (!error && sonde_config_temporality(daemon->config, &temporality, &problem) == 0) /* checked when it was read */
+        sonde_series_store_set_temporality(daemon->series, temporality);
     if (!error)
         error = sonde_http_curl_create(daemon->loop, &daemon->http);
     if (!error)

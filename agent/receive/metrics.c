@@ -26,11 +26,20 @@ static void exported(void *self, uint32_t collection) {
     atomic_store_explicit(&process->collection, collection + 1u, memory_order_relaxed);
 }
 
+/* Deltas were taken: an agent that follows us must not send them again. */
+static void deltas_taken(void *self, uint64_t unix_ns) {
+    const struct sonde__peer *peer = self;
+    if (!peer->process || peer->process->size < SONDE__PROCESS_SIZE)
+        return;
+    struct sonde__process *process = peer->process->pages;
+    atomic_store_explicit(&process->deltas_taken_ns, unix_ns, memory_order_relaxed);
+}
+
 int sonde__peer_series_add(struct sonde__peer *peer, struct sonde_bytes resource) {
     struct sonde_series_store *store = peer->services->env.series;
     if (!store)
         return 0;
-    const struct sonde__metric_memory memory = {.read = memory_read, .self = peer};
+    const struct sonde__metric_memory memory = {.read = memory_read, .self = peer, .deltas_taken = deltas_taken};
     int err = sonde_series_service_add(store, &memory, resource, peer->uid, &peer->series);
     if (!err)
         sonde_series_service_on_export(peer->series, exported);

@@ -37,6 +37,7 @@ static bool metric_at(const struct sonde_series_source *source, uint32_t number,
     ret->schema_url = bytes_of(schema_url);
     ret->kind = instrument.kind;
     ret->is_double = instrument.number == SONDE_NUMBER_DOUBLE;
+    ret->is_observed = instrument.is_observed;
     ret->name = instrument.name;
     ret->unit = instrument.unit;
     ret->description = instrument.description;
@@ -119,7 +120,18 @@ void sonde_series_counts(const struct sonde_series_store *store, uint32_t *ret_s
 
 /* ---- OTLP ---- */
 
+/* Deltas that are in the builder: taken when the queue has them. A place is where next_point() began. */
+#define PENDING_MAX 4096u
+struct pending {
+    uint32_t metric, at;
+};
+
 struct export {
+    struct sonde_series_source *source;
+    struct pending pending[PENDING_MAX];
+    uint32_t pending_count;
+    bool is_marked; /* that deltas were taken of the source */
+    struct sonde__metric_histogram scratch;
     struct sonde_queue *queue;
     struct sonde_ledger *ledger;
     struct sonde_otlp_metrics builder;
@@ -131,7 +143,20 @@ static bool same(struct sonde_bytes a, struct sonde_bytes b) {
     return a.size == b.size && (!a.size || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static int flush(struct export *export) {
+static void pending_taken(struct export *export) {
+    struct sonde_metric metric = {.number = 0};
+    struct sonde_metric_point point;
+    for (uint32_t i = 0; i < export->pending_count; i++) {
+        uint32_t at = export->pending[i].at;
+        if ((metric.number == export->pending[i].metric ||
+             metric_at(export->source, export->pending[i].metric, &metric)) &&
+            next_point(NULL, &metric, &at, &point))
+            series_delta_taken(export->source, &metric, at, &point);
+    }
+    export->is_marked |= export->pending_count > 0;
+}
+
+static int flush_points(struct export *export) {
     uint32_t points, scope_id;
     struct sonde_bytes record = sonde_otlp_metrics_finish(&export->builder, &points);
     if (!points)
@@ -148,6 +173,14 @@ static int flush(struct export *export) {
     return err;
 }
 
+static int flush(struct export *export) {
+    int err = flush_points(export);
+    if (!err)
+        pending_taken(export);
+    export->pending_count = 0;
+    return err;
+}
+
 /* Begins a metric in a record that has room for it. */
 static int begin(struct export *export, const struct sonde_metric *metric) {
     if (sonde_otlp_metrics_begin(&export->builder, metric))
@@ -158,24 +191,42 @@ static int begin(struct export *export, const struct sonde_metric *metric) {
     return err;
 }
 
-static int export_metric(struct export *export, const struct sonde_metric *metric) {
+/* Writes a point; when the record is full, that one goes first. */
+static int write_point(struct export *export, const struct sonde_metric *metric,
+                       const struct sonde_metric_point *point) {
+    if (export->pending_count < PENDING_MAX && sonde_otlp_metrics_point(&export->builder, point))
+        return 0;
+    int err = flush(export);
+    if (!err)
+        err = begin(export, metric);
+    if (!err && !sonde_otlp_metrics_point(&export->builder, point))
+        err = SONDE_ETOOBIG; /* cannot be either */
+    return err;
+}
+
+static int export_delta(struct export *export, const struct sonde_metric *metric, uint32_t from, uint32_t at,
+                        struct sonde_metric_point *point) {
+    int err = series_delta(export->source, metric, at, point, &export->scratch);
+    if (err)
+        return err == SERIES_DELTA_NONE ? 0 : err;
+    err = write_point(export, metric, point);
+    if (!err)
+        export->pending[export->pending_count++] = (struct pending){metric->number, from};
+    return err;
+}
+
+static int export_metric(struct export *export, struct sonde_metric *metric) {
     struct sonde_metric_point point;
     int err = 0;
+    metric->is_delta = series_delta_wanted(export->source, metric);
     if (!same(metric->scope, export->scope) || !same(metric->schema_url, export->schema_url))
         err = flush(export);
     export->scope = metric->scope;
     export->schema_url = metric->schema_url;
     if (!err)
         err = begin(export, metric);
-    for (uint32_t at = 0; !err && next_point(NULL, metric, &at, &point);) {
-        if (sonde_otlp_metrics_point(&export->builder, &point))
-            continue;
-        err = flush(export);
-        if (!err)
-            err = begin(export, metric);
-        if (!err && !sonde_otlp_metrics_point(&export->builder, &point))
-            err = SONDE_ETOOBIG; /* cannot be either */
-    }
+    for (uint32_t at = 0, from = 0; !err && next_point(NULL, metric, &at, &point); from = at)
+        err = metric->is_delta ? export_delta(export, metric, from, at, &point) : write_point(export, metric, &point);
     return err;
 }
 
@@ -186,12 +237,16 @@ static int export_source(struct export *export, struct sonde_series_source *sour
     if (err)
         return err;
     export->scope = export->schema_url = (struct sonde_bytes){NULL, 0};
+    export->source = source;
+    export->is_marked = false;
     for (uint32_t number = 1; !err && number <= metric_max(source); number++)
         if (metric_at(source, number, &metric))
             err = export_metric(export, &metric);
     if (!err)
         err = flush(export);
     sonde_queue_resource_unref(export->queue, export->resource_id);
+    if (export->is_marked && source->memory.deltas_taken)
+        source->memory.deltas_taken(source->memory.self, source->read_unix_ns);
     if (!err)
         source->is_exported = source->is_dead;
     if (!err)
@@ -201,18 +256,20 @@ static int export_source(struct export *export, struct sonde_series_source *sour
 
 int sonde_series_export(struct sonde_series_store *store, struct sonde_queue *queue, struct sonde_ledger *ledger) {
     const struct sonde_alloc *alloc = &store->seams->alloc;
-    uint8_t *buffer = sonde_alloc_new(alloc, SONDE_QUEUE_RECORD_SIZE_MAX);
-    if (!buffer)
+    struct export *export = sonde_alloc_new(alloc, sizeof *export + SONDE_QUEUE_RECORD_SIZE_MAX);
+    if (!export)
         return -ENOMEM;
-    struct export export = {.queue = queue, .ledger = ledger};
+    export->queue = queue;
+    export->ledger = ledger;
+    export->pending_count = 0;
     int err = 0;
-    sonde_otlp_metrics_init(&export.builder, buffer, SONDE_QUEUE_RECORD_SIZE_MAX);
+    sonde_otlp_metrics_init(&export->builder, (uint8_t *)(export + 1), SONDE_QUEUE_RECORD_SIZE_MAX);
     store->exports = true;
     sonde_series_refresh(store);
     series_exemplars_refresh(store);
     for (struct sonde_series_source *source = store->first; source && !err; source = source->next)
         if (!source->is_exported)
-            err = export_source(&export, source);
-    sonde_alloc_free(alloc, buffer);
+            err = export_source(export, source);
+    sonde_alloc_free(alloc, export);
     return err;
 }

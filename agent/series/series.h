@@ -19,6 +19,8 @@ struct sonde_series_source;
 
 int sonde_series_store_create(const struct sonde_seams *seams, struct sonde_series_store **ret_store);
 void sonde_series_store_destroy(struct sonde_series_store *store);
+/** What sonde_series_export() appends from now on. Cumulative before; set once, before the first export. */
+void sonde_series_store_set_temporality(struct sonde_series_store *store, enum sonde_temporality temporality);
 
 /** A source whose values are pushed: the agent itself, a collector. resource: encoded Resource message, copied.
  *  Returns 0, -ENOMEM. */
@@ -81,7 +83,7 @@ void sonde_series_counts(const struct sonde_series_store *store, uint32_t *ret_s
 /** Refreshes, and appends every series' value to the queue as OTLP metrics: one OTLP interval. Counted in the ledger by
  *  data point.
  *  Returns 0, or the queue's first error (SONDE_EFULL): the rest is left out this time, which loses nothing but
- *  resolution since values are cumulative; -ENOMEM. */
+ *  resolution since values are cumulative, and deltas then cover both intervals; -ENOMEM. */
 int sonde_series_export(struct sonde_series_store *store, struct sonde_queue *queue, struct sonde_ledger *ledger);
 
 #endif

@@ -4,6 +4,7 @@
 #ifndef SONDE_AGENT_SERIES_SOURCE_H
 #define SONDE_AGENT_SERIES_SOURCE_H
 
+#include "agent/series/delta.h"
 #include "agent/series/series.h"
 
 struct series_metric {
@@ -21,6 +22,7 @@ struct series_point {
     uint64_t hash, start_unix_ns, set_unix_ns;
     int64_t int64;
     double float64;
+    struct series_previous previous;
 };
 
 /* Pushed values. slots: open addressing by hash of metric and attributes; index + 1, 0 = empty; a power of two. */
@@ -43,6 +45,9 @@ struct sonde_series_source {
     struct series_points points;
     struct sonde__metric_reader *reader; /* owned; NULL = pushed */
     struct sonde__metric_memory memory;
+    struct series_deltas deltas;
+    uint64_t exported_before_unix_ns; /* by the agent before us, of this service; 0 = never */
+    bool exported_before_is_known;
     uint32_t violations;
     bool is_dead, is_exported; /* exported since its death */
     uint64_t dead_at_ns;
@@ -56,6 +61,8 @@ struct sonde_series_store {
     struct sonde_series_source *first;
     uint32_t source_count, dead_count;
     bool exports; /* somebody exports: the dead wait for it */
+    enum sonde_temporality temporality;
+    uint64_t since_unix_ns; /* when this agent began */
 };
 
 /** Reads the exemplars of all living services. */

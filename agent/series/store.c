@@ -8,7 +8,7 @@ int sonde_series_store_create(const struct sonde_seams *seams, struct sonde_seri
     struct sonde_series_store *store = sonde_alloc_new(&seams->alloc, sizeof *store);
     if (!store)
         return -ENOMEM;
-    *store = (struct sonde_series_store){.seams = seams};
+    *store = (struct sonde_series_store){.seams = seams, .since_unix_ns = seams->time.unix_ns(seams->time.self)};
     *ret_store = store;
     return 0;
 }
@@ -19,6 +19,10 @@ void sonde_series_store_destroy(struct sonde_series_store *store) {
     while (store->first)
         sonde_series_source_destroy(store->first);
     sonde_alloc_free(&store->seams->alloc, store);
+}
+
+void sonde_series_store_set_temporality(struct sonde_series_store *store, enum sonde_temporality temporality) {
+    store->temporality = temporality;
 }
 
 int sonde_series_source_create(struct sonde_series_store *store, struct sonde_bytes resource,
@@ -56,6 +60,7 @@ void sonde_series_source_destroy(struct sonde_series_source *source) {
     store->source_count--;
     store->dead_count -= source->is_dead;
     series_points_deinit(&source->points, store->seams);
+    series_deltas_deinit(&source->deltas, store->seams);
     sonde__metric_reader_destroy(source->reader);
     sonde_alloc_free(&store->seams->alloc, source->resource);
     sonde_alloc_free(&store->seams->alloc, source);
@@ -95,6 +100,8 @@ static void service_read(struct sonde_series_source *source) {
     const struct sonde_time *time = &source->store->seams->time;
     int err = sonde__metric_reader_refresh(source->reader, &source->memory);
     source->violations += err == SONDE_EMALFORMED;
+    if (!err)
+        series_deltas_begin(source);
     source->read_unix_ns = time->unix_ns(time->self);
 }
 

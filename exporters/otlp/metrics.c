@@ -17,7 +17,7 @@ enum { BUCKETS_OFFSET = 1, BUCKETS_COUNTS = 2 };
 enum { EXEMPLARS_OF_NUMBER = 5, EXEMPLARS_OF_HISTOGRAM = 8, EXEMPLARS_OF_EXPONENTIAL = 11 };
 enum { EXEMPLAR_TIME = 2, EXEMPLAR_DOUBLE = 3, EXEMPLAR_SPAN = 4, EXEMPLAR_TRACE = 5, EXEMPLAR_INT = 6, LEFT_OUT = 7 };
 enum { ATTRIBUTES_OF_NUMBER = 7, ATTRIBUTES_OF_HISTOGRAM = 9, ATTRIBUTES_OF_EXPONENTIAL = 1 };
-#define CUMULATIVE 2u
+enum { DELTA = 1, CUMULATIVE = 2 };
 
 void sonde_otlp_metrics_init(struct sonde_otlp_metrics *builder, uint8_t *buffer, size_t size) {
     *builder = (struct sonde_otlp_metrics){0};
@@ -47,7 +47,7 @@ static void metric_end(struct sonde_otlp_metrics *builder) {
     }
     writer->end += CLOSING;
     if (metric->kind != SONDE_GAUGE)
-        sonde__write_uint(writer, DATA_TEMPORALITY, CUMULATIVE);
+        sonde__write_uint(writer, DATA_TEMPORALITY, metric->is_delta ? DELTA : CUMULATIVE);
     if (metric->kind == SONDE_COUNTER)
         sonde__write_uint(writer, SUM_MONOTONIC, 1);
     sonde__write_end(writer, builder->data_at);
@@ -141,6 +141,14 @@ static void summary(struct sonde__writer *writer, const struct sonde_metric_poin
     sonde__write_double(writer, HISTOGRAM_SUM, point->histogram->sum);
 }
 
+static void extremes(struct sonde__writer *writer, const struct sonde_metric_point *point, uint32_t min_field,
+                     uint32_t max_field) {
+    if (!point->min_unknown)
+        sonde__write_double(writer, min_field, point->histogram->min);
+    if (!point->max_unknown)
+        sonde__write_double(writer, max_field, point->histogram->max);
+}
+
 static void explicit_point(struct sonde__writer *writer, const struct sonde_metric *metric,
                            const struct sonde_metric_point *point) {
     const struct sonde__metric_histogram *histogram = point->histogram;
@@ -148,10 +156,8 @@ static void explicit_point(struct sonde__writer *writer, const struct sonde_metr
     summary(writer, point);
     sonde__write_bytes(writer, BUCKET_COUNTS, histogram->buckets, histogram->bucket_count * sizeof(uint64_t));
     sonde__write_bytes(writer, BOUNDS, metric->bounds, metric->bound_count * sizeof(double));
-    if (histogram->count) {
-        sonde__write_double(writer, HISTOGRAM_MIN, histogram->min);
-        sonde__write_double(writer, HISTOGRAM_MAX, histogram->max);
-    }
+    if (histogram->count)
+        extremes(writer, point, HISTOGRAM_MIN, HISTOGRAM_MAX);
     exemplars(writer, EXEMPLARS_OF_HISTOGRAM, true, point);
 }
 
@@ -172,10 +178,8 @@ static void exponential_point(struct sonde__writer *writer, const struct sonde_m
             sonde__write_end(writer, positive);
         }
     }
-    if (histogram->count) {
-        sonde__write_double(writer, EXPONENTIAL_MIN, histogram->min);
-        sonde__write_double(writer, EXPONENTIAL_MAX, histogram->max);
-    }
+    if (histogram->count)
+        extremes(writer, point, EXPONENTIAL_MIN, EXPONENTIAL_MAX);
     exemplars(writer, EXEMPLARS_OF_EXPONENTIAL, true, point);
 }
 

@@ -5,7 +5,7 @@
  *   for each metric:  begin, then point, point, ...   (point is false when it does not fit: finish, send, begin again)
  *   sonde_otlp_metrics_finish(&builder)  -> bytes, and how many points they hold
  *
- * Sums and histograms are cumulative, counters monotonic.
+ * Sums and histograms are cumulative unless the metric says is_delta; counters are monotonic.
  * Source: opentelemetry-proto, metrics/v1/metrics.proto. */
 #ifndef SONDE_EXPORTERS_OTLP_METRICS_H
 #define SONDE_EXPORTERS_OTLP_METRICS_H

@@ -90,6 +90,10 @@ uint32_t sonde__otlp_http_signals(const void *config) {
     return list->count ? bits : (1u << SONDE_SIGNAL_COUNT) - 1;
 }
 
+enum sonde_temporality sonde__otlp_http_temporality(const void *config) {
+    return (enum sonde_temporality)((const struct sonde__otlp_http_config *)config)->temporality;
+}
+
 int sonde__otlp_http_check(const struct sonde__otlp_http_config *config, struct sonde__otlp_urls *ret_urls, char *text,
                            size_t text_size) {
     if (sonde__otlp_http_signals(config) == 0)
@@ -108,6 +112,7 @@ int sonde__otlp_http_check(const struct sonde__otlp_http_config *config, struct 
 
 #define AT(member) offsetof(struct sonde__otlp_http_config, member)
 static const char *const compressions[] = {"none", "gzip", NULL};
+static const char *const temporalities[] = {"cumulative", "delta", "lowmemory", NULL}; /* enum sonde_temporality */
 const struct sonde_option sonde__otlp_http_options[] = {
     {"endpoint", SONDE_OPTION_STRING, AT(endpoint),
      .sentence = "Base URL of the backend, http://HOST:PORT or https://HOST:PORT; /v1/traces, /v1/logs and /v1/metrics "
@@ -149,6 +154,9 @@ const struct sonde_option sonde__otlp_http_options[] = {
      .sentence = "A request is sent when it has this many spans, log records or metrics."},
     {"batch.timeout", SONDE_OPTION_DURATION, AT(batch_timeout_ns), 0, 60000, "200ms",
      .sentence = "A request is sent when its first record is this old, however small it is."},
+    {"temporality", SONDE_OPTION_ENUM, AT(temporality), .default_text = "cumulative", .values = temporalities,
+     .sentence = "What counters and histograms are sent as: delta is what was added since the last export, lowmemory "
+                 "that but for observable counters; the same for all exporters of an agent."},
     {"concurrency", SONDE_OPTION_INT, AT(concurrency), 1, 64, "4",
      .sentence = "Requests under way at once; one while the backend fails."},
     SONDE_OPTION_END,

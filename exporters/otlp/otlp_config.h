@@ -20,6 +20,7 @@ struct sonde__otlp_http_config {
     int64_t batch_items;
     int64_t concurrency;
     struct sonde_string_list signals; /* none = all */
+    int temporality;                  /* enum sonde_temporality */
 };
 
 /** Where each signal goes. */
@@ -34,6 +35,8 @@ extern const struct sonde_option sonde__otlp_http_options[];
  *  Returns 0, SONDE_EINVALID. */
 int sonde__otlp_http_check(const struct sonde__otlp_http_config *config, struct sonde__otlp_urls *ret_urls, char *text,
                            size_t text_size);
+/** (sonde_exporter_ops.temporality_of) */
+enum sonde_temporality sonde__otlp_http_temporality(const void *config);
 /** The signals asked for as bits, 0 when a name is unknown. (sonde_exporter_ops.signals_of) */
 uint32_t sonde__otlp_http_signals(const void *config);
 

@@ -203,6 +203,7 @@ const struct sonde_exporter_ops sonde_exporter_otlp_http = {
     .options = sonde__otlp_http_options,
     .signals = (1u << SONDE_SIGNAL_COUNT) - 1,
     .signals_of = sonde__otlp_http_signals,
+    .temporality_of = sonde__otlp_http_temporality,
     .create = otlp_http_create,
     .run = otlp_http_run,
     .stop = otlp_http_stop,

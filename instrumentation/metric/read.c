@@ -307,6 +307,7 @@ bool sonde__metric_reader_instrument(const struct sonde__metric_reader *reader, 
         .description = {text + d.name_size + d.unit_size, d.description_size},
         .bounds = body + head.body_size,
         .bound_count = d.bound_count,
+        .is_observed = (d.flags & SONDE__INSTRUMENT_OBSERVED) != 0,
     };
     return true;
 }

@@ -20,6 +20,8 @@
 struct sonde__metric_memory {
     int (*read)(void *self, uint32_t memory, uint64_t offset, void *buffer, size_t size);
     void *self;
+    /** Leaves the time of the last deltas in the process page, for the next agent. May be NULL. */
+    void (*deltas_taken)(void *self, uint64_t unix_ns);
 };
 
 /* realloc-like, as struct sonde_alloc: size 0 frees. */
@@ -43,6 +45,7 @@ struct sonde__metric_instrument {
     struct sonde_string name, unit, description; /* borrowed until the next refresh */
     const uint8_t *bounds;                       /* bound_count doubles, unaligned; same */
     uint32_t bound_count;                        /* 0 = exponential */
+    bool is_observed;                            /* by a callback */
 };
 
 /** A measurement that was kept whole. */

@@ -160,7 +160,8 @@ const struct sonde__variable sonde__variables[] = {
     AGENT("OTEL_EXPORTER_OTLP_*CLIENT_CERTIFICATE", "As headers."),
     AGENT("OTEL_EXPORTER_OTLP_*CLIENT_KEY", "As headers."),
     AGENT("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-          "`cumulative`, `delta` or `lowmemory`, any case: `temporality` of the agent's exporter."),
+          "`cumulative`, `delta` or `lowmemory`, in any case. `sonded` reads it when its file names no exporter; in the "
+          "file: `temporality`."),
     AGENT("OTEL_METRIC_EXPORT_INTERVAL", "Of `sonded`: `agent.metrics_interval` in its file."),
     AGENT("OTEL_METRIC_EXPORT_TIMEOUT", "Of `sonded`: `timeout` of its exporter."),
     AGENT("OTEL_BSP_SCHEDULE_DELAY", "Of `sonded`: `batch.timeout` of its exporter."),

@@ -110,6 +110,7 @@ struct sonde__process {
     _Alignas(64) struct sonde__drops drops; /* of threads without a region */
     _Atomic uint64_t attributes_dropped, contexts_dropped, measurements_dropped, doorbells;
     _Alignas(64) struct sonde__drops taken; /* by the agent, as in struct sonde__region */
+    _Atomic uint64_t deltas_taken_ns;       /* by the agent: wall clock of its last export of deltas; 0 = none */
     _Atomic uint32_t callbacks; /* registered: without any, no use to ask (PULL) */
     _Alignas(64) _Atomic uint32_t collection; /* number of the collection period; the agent counts on when it exported */
     _Atomic uint64_t exemplars_head;          /* bytes of the exemplar arena in use */

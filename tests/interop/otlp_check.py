@@ -217,6 +217,13 @@ def has_marker(signal, request, marker=REFUSE_MARKER):
     )
 
 
+def added(before, value):
+    """Deltas of one series are added up: the report has what a cumulative one would say."""
+    if before is None:
+        return value
+    return {key: before[key] + value[key] for key in value} if isinstance(value, dict) else before + value
+
+
 class Store:
     """What arrived. Not thread-safe: the caller locks."""
 
@@ -225,7 +232,8 @@ class Store:
         self.duplicates = 0
         self.logs = []
         self.exemplars = []
-        self.metrics = {}  # name: {"type", "unit", "points": {(service, attributes): value}}
+        self.metrics = {}  # name: {"type", "unit", "temporality", "points": {(service, attributes): value}}
+        self.delta_ends = {}  # (resource, name, attributes): end of the last delta
         self.errors = defaultdict(int)  # sentence: how often
 
     def decode(self, signal, body):
@@ -273,6 +281,7 @@ class Store:
     def add_metrics(self, metric, resource, scope):
         which = metric.WhichOneof("data")
         kept = self.metrics.setdefault(metric.name, {"type": which, "unit": metric.unit, "points": {}})
+        kept["temporality"] = getattr(getattr(metric, which), "aggregation_temporality", 0) if which else 0
         for point in points_of(metric):
             if which in ("gauge", "sum"):
                 value = getattr(point, point.WhichOneof("value") or "as_double")
@@ -286,7 +295,16 @@ class Store:
                     "trace_id": exemplar.trace_id.hex(), "span_id": exemplar.span_id.hex(),
                     "filtered": attributes(exemplar.filtered_attributes),
                 })
-            kept["points"][(resource.get("service.name"), repr(sorted(pairs.items())))] = (pairs, value)
+            key = (resource.get("service.name"), repr(sorted(pairs.items())))
+            if kept["temporality"] == 1:
+                self.check_delta((repr(sorted(resource.items())), metric.name, key[1]), point)
+                value = added(kept["points"].get(key, (pairs, None))[1], value)
+            kept["points"][key] = (pairs, value)
+
+    def check_delta(self, series, point):
+        if point.start_time_unix_nano < self.delta_ends.get(series, 0):
+            self.errors[f"metric {series[1]!r}: a delta begins before the last one ended"] += 1
+        self.delta_ends[series] = point.time_unix_nano
 
     def reached(self):
         """For every root span the services its work reached: by children, and by spans that link to what was reached."""
@@ -328,7 +346,7 @@ class Store:
             "logs": len(self.logs), "errors": dict(self.errors),
             "metrics": {
                 name: {
-                    "type": kept["type"], "unit": kept["unit"],
+                    "type": kept["type"], "unit": kept["unit"], "temporality": kept["temporality"],
                     "points": [
                         {"service": service, "attributes": pairs, "value": value}
                         for (service, _), (pairs, value) in kept["points"].items()

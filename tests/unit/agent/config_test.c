@@ -25,9 +25,11 @@ struct fake_config {
     struct sonde_string_list names;
     struct sonde_string_map headers;
     struct sonde_string_list signals;
+    int temporality;
 };
 #define AT(member) offsetof(struct fake_config, member)
 static const char *const modes[] = {"none", "gzip", NULL};
+static const char *const temporalities[] = {"cumulative", "delta", "lowmemory", NULL};
 static const struct sonde_option fake_rows[] = {
     {"endpoint", SONDE_OPTION_STRING, AT(endpoint), .sentence = "Where."},
     {"traces_endpoint", SONDE_OPTION_STRING, AT(traces_endpoint), .default_text = ""},
@@ -40,15 +42,25 @@ static const struct sonde_option fake_rows[] = {
     {"compression", SONDE_OPTION_ENUM, AT(mode), .default_text = "gzip", .values = modes},
     {"names", SONDE_OPTION_STRING_LIST, AT(names), .default_text = "a, b"},
     {"signals", SONDE_OPTION_STRING_LIST, AT(signals), .default_text = ""},
+    {"temporality", SONDE_OPTION_ENUM, AT(temporality), .default_text = "cumulative", .values = temporalities},
     {"headers", SONDE_OPTION_STRING_MAP, AT(headers), .default_text = "", .secret = true},
     {"tls.ca_file", SONDE_OPTION_STRING, AT(ca_file), .default_text = ""},
     SONDE_OPTION_END,
 };
+static enum sonde_temporality fake_temporality(const void *config) {
+    return (enum sonde_temporality)((const struct fake_config *)config)->temporality;
+}
+static uint32_t fake_signals(const void *config) {
+    const struct sonde_string_list *signals = &((const struct fake_config *)config)->signals;
+    return signals->count && strcmp(signals->items[0], "traces") == 0 ? 1u << SONDE_SIGNAL_TRACES : 7;
+}
 static const struct sonde_exporter_ops fake_exporter = {.name = "otlp_http",
                                                         .summary = "Fake.",
                                                         .config_size = sizeof(struct fake_config),
                                                         .options = fake_rows,
-                                                        .signals = 7};
+                                                        .signals = 7,
+                                                        .signals_of = fake_signals,
+                                                        .temporality_of = fake_temporality};
 static const struct sonde_exporter_ops *const exporters[] = {&fake_exporter, NULL};
 static const struct sonde_receiver_ops services = {.name = "services", .summary = "Fake."};
 static const struct sonde_receiver_ops *const receivers[] = {&services, NULL};
@@ -267,7 +279,8 @@ static void environment_configures_an_exporter(void **state) {
     struct variable variables[] = {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://b:4318"},
                                    {"OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b=c, x = y"},
                                    {"OTEL_EXPORTER_OTLP_TIMEOUT", "2500"},
-                                   {"OTEL_EXPORTER_OTLP_COMPRESSION", "none"},
+                                   {"OTEL_EXPORTER_OTLP_COMPRESSION", "None"},
+                                   {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "LowMemory"},
                                    {"OTEL_EXPORTER_OTLP_CERTIFICATE", "/it's/ca.pem"},
                                    {NULL, NULL}};
     struct sonde_config *config;
@@ -283,6 +296,7 @@ static void environment_configures_an_exporter(void **state) {
     assert_string_equal(fake->headers.values[1], "y");
     assert_int_equal(fake->wait_ns, 2500000000);
     assert_int_equal(fake->mode, 0);
+    assert_int_equal(fake->temporality, SONDE_TEMPORALITY_LOW_MEMORY);
     assert_string_equal(fake->ca_file, "/it's/ca.pem");
     sonde_config_destroy(config);
     assert_int_equal(read_config("exporters: {}\n", variables, &config), 0); /* the file has the word */
@@ -309,6 +323,45 @@ static void environment_takes_only_signals_with_an_endpoint(void **state) {
                              {"OTEL_EXPORTER_OTLP_HEADERS", "=,a,%,b=\x01"},
                              {NULL, NULL}};
     assert_int_not_equal(read_config(NULL, bad, &config), 0);
+}
+
+static void temporality_is_one_for_all_exporters_of_metrics(void **state) {
+    (void)state;
+    static const struct {
+        const char *exporters;
+        int error;
+        enum sonde_temporality wanted;
+    } cases[] = {
+        {"{}", 0, SONDE_TEMPORALITY_CUMULATIVE},
+        {"{otlp_http: {endpoint: a}}", 0, SONDE_TEMPORALITY_CUMULATIVE},
+        {"{otlp_http: {endpoint: a, temporality: delta}}", 0, SONDE_TEMPORALITY_DELTA},
+        {"{otlp_http: {endpoint: a, temporality: lowmemory}, otlp_http/b: {endpoint: b, temporality: lowmemory}}", 0,
+         SONDE_TEMPORALITY_LOW_MEMORY},
+        {"{otlp_http: {endpoint: a, temporality: delta}, otlp_http/b: {endpoint: b, signals: [traces]}}", 0,
+         SONDE_TEMPORALITY_DELTA},
+        {"{otlp_http: {endpoint: a, temporality: delta}, otlp_http/b: {endpoint: b}}", SONDE_EINVALID, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sonde_config *config;
+        enum sonde_temporality temporality = SONDE_TEMPORALITY_CUMULATIVE;
+        char text[300];
+        (void)snprintf(text, sizeof text, "exporters: %s\n", cases[i].exporters);
+        assert_int_equal(read_config(text, NULL, &config), 0);
+        assert_int_equal(sonde_config_temporality(config, &temporality, &problem), cases[i].error);
+        if (cases[i].error)
+            assert_non_null(strstr(problem.text,
+                                   "exporter otlp_http/b: temporality is cumulative, but that of otlp_http "
+                                   "is delta"));
+        else
+            assert_int_equal(temporality, cases[i].wanted);
+        sonde_config_destroy(config);
+    }
+    struct variable bad[] = {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://b"},
+                             {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "sometimes"},
+                             {NULL, NULL}};
+    struct sonde_config *config;
+    assert_int_equal(read_config(NULL, bad, &config), SONDE_EINVALID);
+    assert_non_null(strstr(problem.text, "lowmemory"));
 }
 
 static char *printed(const struct sonde_config *config) {
@@ -427,6 +480,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(depth_and_size_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(environment_configures_an_exporter, setup, teardown),
         cmocka_unit_test_setup_teardown(environment_takes_only_signals_with_an_endpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(temporality_is_one_for_all_exporters_of_metrics, setup, teardown),
         cmocka_unit_test_setup_teardown(print_hides_secrets_and_reads_back, setup, teardown),
         cmocka_unit_test_setup_teardown(schema_is_json_and_docs_name_every_key, setup, teardown),
         cmocka_unit_test_setup_teardown(registered_rows_have_defaults_that_parse, setup, teardown),
