@@ -72,8 +72,8 @@ void sonde__ot_read(const struct sonde_context *context, struct sonde__ot *ret_o
     struct sonde_string value, sub;
     uint64_t number = 0;
     memset(ret_ot, 0, sizeof *ret_ot);
-    for (int i = 9; i < 16; i++)
-        ret_ot->randomness = ret_ot->randomness << 8 | context->span.trace_id[i];
+    memcpy(&number, context->span.trace_id + 8, sizeof number);
+    ret_ot->randomness = __builtin_bswap64(number) & (SONDE__THRESHOLD_MAX - 1);
     if (!sonde_tracestate_get(context, "ot", 2, &value))
         return;
     while (next_sub(&value, &sub)) {

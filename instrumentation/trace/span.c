@@ -9,8 +9,8 @@
 #include "instrumentation/context/clock.h"
 #include "instrumentation/context/context.h"
 #include "instrumentation/ring/producer.h"
+#include "instrumentation/trace/birth.h"
 #include "instrumentation/trace/ids.h"
-#include "instrumentation/trace/sampler.h"
 #include "instrumentation/trace/slot.h"
 #include "instrumentation/wire/writer.h"
 
@@ -23,89 +23,6 @@ static const uint8_t template[SONDE__BODY_CHILD] = {
     [SONDE__BODY_PARENT - 2] = 0x22,   [SONDE__BODY_PARENT - 1] = 8};
 
 static const struct sonde_span_options default_options = SONDE_SPAN_OPTIONS_INIT;
-
-/* What a new span is born with. */
-struct birth {
-    uint64_t trace_id[2], parent_id; /* parent_id 0 = root */
-    uint32_t flags;                  /* SONDE__ENTRY_*: REMOTE is of the parent, the others of the span */
-    struct sonde__texts texts;
-    uint64_t start_unix_ns, start_ticks; /* the clock, when the sampler has read it; else 0 */
-};
-
-/* The parent without its baggage, which a new span passes on untouched: that goes to the entry's texts. */
-static void take_parent(struct sonde__thread *thread, const struct sonde_context *parent,
-                        struct sonde__stack_entry *entry, struct sonde_context *ret_context) {
-    const struct sonde__stack_entry *top = &thread->stack[thread->depth];
-    const char *tracestate = thread->tracestates + top->texts.tracestate_at;
-    uint32_t length = top->texts.tracestate_length;
-    entry->texts = top->texts;
-    if (parent) {
-        ret_context->span = parent->span;
-        tracestate = parent->tracestate;
-        length = parent->tracestate_length <= SONDE_TRACESTATE_SIZE_MAX ? parent->tracestate_length : 0;
-        sonde__context_keep_baggage(thread, entry, parent->baggage, parent->baggage_length);
-    } else {
-        sonde__context_span(top, &ret_context->span);
-    }
-    memcpy(ret_context->tracestate, tracestate, length);
-    ret_context->tracestate_length = length;
-    ret_context->baggage_length = 0;
-}
-
-/* A sampler of the user's may read the baggage too. */
-static void lend_baggage(const struct sonde__thread *thread, const struct sonde__stack_entry *entry,
-                         const struct sonde_context *parent, struct sonde_context *context) {
-    const char *text = parent ? parent->baggage : thread->baggages + entry->texts.baggage_at;
-    uint32_t length = parent ? parent->baggage_length : entry->texts.baggage_length;
-    context->baggage_length = length <= SONDE_BAGGAGE_SIZE_MAX ? length : 0;
-    memcpy(context->baggage, text, context->baggage_length);
-}
-
-/* A trace of its own. Where its id is not random, samplers get randomness that is, and so do those behind us. */
-static void begin_trace(struct sonde__thread *thread, struct sonde_context *context) {
-    static const char digits[] = "0123456789abcdef";
-    uint8_t decision = context->span.decision;
-    uint64_t id[2];
-    memset(&context->span, 0, sizeof context->span);
-    context->span.decision = decision;
-    context->tracestate_length = 0;
-    bool random = sonde__trace_id_make(thread, id);
-    memcpy(context->span.trace_id, id, 16);
-    if (random) {
-        context->span.flags = SONDE_TRACE_FLAG_RANDOM;
-        return;
-    }
-    uint64_t r = sonde__thread_draw(thread);
-    memcpy(context->tracestate, "ot=rv:", 6);
-    for (unsigned i = 0; i < 14; i++, r >>= 4)
-        context->tracestate[6 + i] = digits[r & 15];
-    context->tracestate_length = 6 + 14;
-}
-
-/* Everything but the plain child of the thread's current span: explicit parent, root, tracestate, other samplers. */
-static __attribute__((noinline)) void resolve(struct sonde__thread *thread, const struct sonde_span_options *options,
-                                              struct sonde__sampling *sampling, struct birth *ret_birth) {
-    struct sonde_context context;
-    struct sonde__stack_entry entry;
-    take_parent(thread, options->parent, &entry, &context);
-    if (!sonde_span_context_is_valid(&context.span))
-        begin_trace(thread, &context);
-    memcpy(ret_birth->trace_id, context.span.trace_id, 16);
-    memcpy(&ret_birth->parent_id, context.span.span_id, 8);
-    if (SONDE__UNLIKELY(sonde__composed_wants_baggage(sonde__settings.composed_sampler)))
-        lend_baggage(thread, &entry, options->parent, &context);
-    sampling->context = &context;
-    bool sampled = sonde__sampler_decide(&sonde__settings, sampling);
-    ret_birth->start_unix_ns = sampling->unix_ns;
-    ret_birth->start_ticks = sampling->ticks;
-    ret_birth->flags = (context.span.flags & SONDE_TRACE_FLAG_RANDOM) | (sampled ? SONDE_TRACE_FLAG_SAMPLED : 0) |
-                       (context.span.is_remote ? SONDE__ENTRY_REMOTE : 0) |
-                       (context.span.decision == SONDE_DECISION_DEBUG ? SONDE__ENTRY_DEBUG : 0);
-    sonde__context_keep_tracestate(thread, &entry, context.tracestate, context.tracestate_length);
-    if (entry.texts.tracestate_length)
-        ret_birth->flags |= SONDE__ENTRY_RESOLVE;
-    ret_birth->texts = entry.texts;
-}
 
 /* ---- slots ---- */
 
@@ -205,7 +122,7 @@ static __attribute__((noinline)) void write_rest(struct sonde__thread *thread, s
         sonde__count_attributes_dropped(1);
 }
 
-static inline void write_name(struct sonde__thread *thread, struct sonde__slot *slot, const struct birth *birth,
+static inline void write_name(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde__birth *birth,
                               struct sonde_key name) {
     uint32_t at = birth->parent_id ? SONDE__BODY_CHILD : SONDE__BODY_ROOT;
     slot->name_offset = (uint16_t)at;
@@ -222,7 +139,7 @@ static inline void write_name(struct sonde__thread *thread, struct sonde__slot *
 }
 
 /* Fills a free slot and opens it. */
-static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *slot, const struct birth *birth,
+static inline void slot_open(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde__birth *birth,
                              uint64_t span_id, struct sonde_key name, const struct sonde_span_options *options) {
     uint8_t *body = slot->body;
     if (SONDE__UNLIKELY(!body[0])) { /* first use of this slot */
@@ -278,7 +195,7 @@ static SONDE__COLD void start_passed_on(struct sonde_span *span, const struct so
         span->token = sonde_context_attach(options->parent);
 }
 
-static inline void push(struct sonde__thread *thread, struct sonde_span *span, const struct birth *birth,
+static inline void push(struct sonde__thread *thread, struct sonde_span *span, const struct sonde__birth *birth,
                         uint64_t span_id) {
     struct sonde__stack_entry *entry = sonde__context_entry(thread);
     if (SONDE__UNLIKELY(!entry))
@@ -292,7 +209,7 @@ static inline void push(struct sonde__thread *thread, struct sonde_span *span, c
 }
 
 static inline void begin(struct sonde__thread *thread, struct sonde_span *ret_span, struct sonde_key name,
-                         const struct sonde_span_options *options, struct birth birth) {
+                         const struct sonde_span_options *options, struct sonde__birth birth) {
     uint64_t span_id = sonde__span_id_make(thread);
     memcpy(ret_span->context.trace_id, birth.trace_id, 16);
     memcpy(ret_span->context.span_id, &span_id, 8);
@@ -334,9 +251,13 @@ static SONDE__COLD void set_attributes(struct sonde_span *span, const struct son
 
 static __attribute__((noinline)) void start_resolved(struct sonde__thread *thread, struct sonde_span *ret_span,
                                                      struct sonde_key name, const struct sonde_span_options *options) {
-    struct sonde__sampling sampling = {.name = name, .options = options};
-    struct birth birth;
-    resolve(thread, options, &sampling, &birth);
+    struct sonde__sampling sampling; /* not zeroed: it has room for what samplers seldom add */
+    struct sonde__birth birth;
+    sampling.name = name;
+    sampling.options = options;
+    sampling.unix_ns = sampling.ticks = 0;
+    sampling.added_count = 0;
+    sonde__birth_resolve(thread, &sampling, &birth);
     begin(thread, ret_span, name, options, birth);
     sonde__thread_leave(thread);
     if (ret_span->slot && (options->attributes || sampling.added_count))
@@ -363,7 +284,7 @@ void sonde__span_start_slow(struct sonde_span *ret_span, struct sonde_key name,
         start_resolved(thread, ret_span, name, options);
         return;
     }
-    struct birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->flags, top->texts, 0, 0};
+    struct sonde__birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->flags, top->texts, 0, 0};
     begin(thread, ret_span, name, options, birth);
     sonde__thread_leave(thread);
     if (ret_span->slot && options->attributes)

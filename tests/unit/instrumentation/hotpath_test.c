@@ -3,6 +3,7 @@
  * system call but the clock and the doorbell, once the thread is warm. Each row of the table runs in a child of its
  * own: there a seccomp filter traps every other system call of the calling thread, and allocator and mutexes count. A
  * new hot-path call is a new row. */
+#include "instrumentation/ring/steering.h"
 #include "instrumentation/ring/thread.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -358,6 +359,68 @@ static void conventions(int i) {
     sonde_messaging_end(&process);
 }
 
+/* Every kind of sampler, attributes at the start, ids of a generator. */
+static void decide_as_flags_say(void *user, const struct sonde_sampling_request *request,
+                                struct sonde_sampling_result *result) {
+    (void)user;
+    (void)sonde_tracestate_set(request->context, "mine", 4, "1", 1);
+    result->decision = request->randomness & 1 ? SONDE_SAMPLING_SAMPLE : SONDE_SAMPLING_THRESHOLD;
+    result->threshold = 1;
+}
+static void samplers_start(void) {
+    struct sonde_sampler_rule rules[3] = {SONDE_SAMPLER_RULE_INIT, SONDE_SAMPLER_RULE_INIT, SONDE_SAMPLER_RULE_INIT};
+    struct sonde_attribute added = sonde_attribute_string(SONDE_KEY("by"), "rule");
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    const struct sonde_sampler *half, *remote, *custom, *root;
+    if (sonde_sampler_probability(0.5, &half) || sonde_sampler_remote(half, &remote) ||
+        sonde_sampler_rate_limiting(100000, 0, remote, &rules[1].sampler) ||
+        sonde_sampler_custom(decide_as_flags_say, NULL, &custom) ||
+        sonde_sampler_annotating(custom, &added, 1, &rules[2].sampler))
+        leave(3);
+    rules[0].name = "*health*";
+    rules[0].sampler = sonde_sampler_always_off();
+    rules[1].attributes = &added;
+    rules[1].attribute_count = 1;
+    options.id_generator = sonde_id_generator_xray();
+    if (sonde_sampler_rule_based(rules, 3, &root) || sonde_sampler_parent_threshold(root, &options.composed_sampler) ||
+        sonde_start(&options))
+        leave(3);
+}
+static void samplers(int i) {
+    static bool ready;
+    struct sonde_attribute by = sonde_attribute_string(SONDE_KEY("by"), i & 1 ? "rule" : "chance");
+    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+    struct sonde_span span, child;
+    if (!ready)
+        samplers_start();
+    ready = true;
+    options.attributes = &by;
+    options.attribute_count = 1;
+    sonde_span_start(&span, SONDE_NAME("GET /users"), &options);
+    sonde_span_start(&child, SONDE_NAME("health"), &options);
+    sonde_span_end(&child);
+    sonde_span_end(&span);
+}
+
+/* The agent changes its mind every time. */
+static void steered(int i) {
+    static struct sonde__control *page;
+    struct sonde__steering_row rows[2] = {{"*", SONDE__STEERING_SAMPLES | (uint64_t)(i & 3) << 54, 0}, {"x", 1, 0}};
+    struct sonde_span span;
+    if (!page) {
+        page = mmap(NULL, SONDE__CONTROL_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED)
+            leave(3);
+        page->start_unix_ns = 1;
+        atomic_store(&sonde__control_page, page);
+    }
+    rows[0].severity = i & 1 ? 9 : 0;
+    sonde__steering_publish(page, rows, 1u + (unsigned)(i & 1));
+    sonde_span_start(&span, SONDE_NAME("root"), NULL);
+    sonde_log(SONDE_SEVERITY_DEBUG, "said", 4, NULL, 0);
+    sonde_span_end(&span);
+}
+
 static const struct row {
     const char *name;
     void (*call)(int i);
@@ -372,6 +435,8 @@ static const struct row {
     {"metrics", metrics},
     {"exemplars", exemplars},
     {"conventions", conventions},
+    {"samplers", samplers},
+    {"steered", steered},
 };
 
 /* ---- running them ---- */
