@@ -158,6 +158,9 @@ static const struct protocol *const protocols[] = {
 #ifdef SONDE_HAVE_LIBNATS
     &protocol_nats,
 #endif
+#ifdef SONDE_HAVE_HIREDIS
+    &protocol_redis,
+#endif
     NULL,
 };
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A context through real brokers, by the adapters for their clients. A broker that is not installed is a skip, with its name.
 
-    python brokers_test.py kafka|rabbitmq|mqtt|nats PATH-OF-broker_round_trip
+    python brokers_test.py kafka|rabbitmq|mqtt|nats|redis PATH-OF-broker_round_trip
 """
 import subprocess
 import sys
@@ -9,7 +9,8 @@ import sys
 import brokers
 
 # What is spoken with each: RabbitMQ speaks two protocols, at one port.
-PROTOCOLS = {"kafka": ["kafka"], "rabbitmq": ["rabbitmq", "amqp10"], "mqtt": ["mqtt"], "nats": ["nats"]}
+PROTOCOLS = {"kafka": ["kafka"], "rabbitmq": ["rabbitmq", "amqp10"], "mqtt": ["mqtt"], "nats": ["nats"],
+             "redis": ["redis"]}
 
 
 def main(broker, peer):

@@ -29,7 +29,8 @@ struct protocol {
     const struct round *rounds;
 };
 
-extern const struct protocol protocol_kafka, protocol_rabbitmq, protocol_amqp10, protocol_mqtt, protocol_nats;
+extern const struct protocol protocol_kafka, protocol_rabbitmq, protocol_amqp10, protocol_mqtt, protocol_nats,
+    protocol_redis;
 
 /** Ends the process with status 1 unless the condition holds. */
 void require(bool condition, const char *what);

@@ -33,6 +33,5 @@ struct peer_calls {
     void (*serve)(void);
 };
 extern const struct peer_calls peer_http, peer_grpc;
-extern const struct protocol protocol_redis;
 
 #endif
