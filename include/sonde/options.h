@@ -74,10 +74,14 @@ struct sonde_options {
 SONDE_API int sonde_start(const struct sonde_options *options);
 
 /** Waits until the agent has taken everything this process has committed so far.
- *  Returns 0, -ETIMEDOUT, SONDE_ENOAGENT, SONDE_EDISABLED. Blocks up to timeout_ms. Any thread. */
+ *  Returns 0; -ETIMEDOUT (not within timeout_ms; it may yet happen); SONDE_ENOAGENT (none is there or it went away: what
+ *  was recorded waits in memory for the next one); SONDE_EDISABLED (the library is off, or was shut down).
+ *  Blocks up to timeout_ms; 0 asks and does not wait. Any number of threads at once; not from a signal handler. */
 SONDE_API int sonde_flush(uint32_t timeout_ms);
 
-/** Flushes, tells the agent of the clean end, and makes all further calls no-ops. Optional: exit() does the telling too. */
+/** Flushes, tells the agent of the clean end, and makes all further calls no-ops: all within timeout_ms, and whatever it
+ *  returns, which is as of sonde_flush(). A second call returns SONDE_EDISABLED. Optional: exit() does the telling too.
+ *  Any thread, and atexit() handlers. In a forked child it is the child's own. */
 SONDE_API int sonde_shutdown(uint32_t timeout_ms);
 
 /** Why records were dropped before the agent could see them. */

@@ -223,7 +223,7 @@ static void fake_agent_start(struct fake_agent *agent) {
 }
 
 /* Stops as a killed agent does: everything closed at once. */
-static void fake_agent_stop(struct fake_agent *agent) {
+static __attribute__((unused)) void fake_agent_stop(struct fake_agent *agent) {
     const uint64_t one = 1;
     CHECK(write(agent->stop, &one, sizeof one) == sizeof one);
     pthread_join(agent->thread, NULL);
