@@ -392,10 +392,134 @@ static void start_time_per_series_for_cumulative_values(void **state) {
     assert_true(late.start_unix_ns >= early.start_unix_ns);
 }
 
+/* ---- exemplars: more of them in tests/unit/instrumentation/exemplar_test.c ---- */
+
+static struct sonde_context_token enter_sampled(void) {
+    struct sonde_context context = remote_parent(SONDE_TRACE_FLAG_SAMPLED);
+    return sonde_context_attach(&context);
+}
+/* Those of the instrument's first series, all new. */
+static uint32_t exemplars(struct sonde_instrument instrument, const struct sonde__metric_exemplar **ret_exemplars) {
+    struct sonde__metric_series series;
+    uint32_t collection;
+    assert_int_equal(sonde__metric_reader_refresh(reader, &memory), 0);
+    assert_int_equal(sonde__metric_reader_exemplars_refresh(reader, &memory, &collection), 0);
+    assert_true(find(instrument, NULL, &series));
+    for (uint32_t i = 0; i < series.exemplar_count; i++)
+        assert_true(series.exemplars[i].is_new);
+    *ret_exemplars = series.exemplars;
+    return series.exemplar_count;
+}
+static uint32_t count_after(struct sonde_instrument instrument, int measurements) {
+    const struct sonde__metric_exemplar *found;
+    struct sonde_context_token token = enter_sampled();
+    for (int i = 0; i < measurements; i++)
+        sonde_instrument_record(instrument, i, NULL, 0);
+    sonde_context_detach(token);
+    return exemplars(instrument, &found);
+}
+
+static void exemplars_are_sampled(void **state) {
+    (void)state;
+    struct sonde_instrument instrument = make("exemplar.sampled", SONDE_GAUGE);
+    assert_int_equal(count_after(instrument, 1000), 1);
+}
+
+static void exemplars_can_be_disabled(void **state) {
+    (void)state;
+    struct sonde_view_options view = {
+        .size = sizeof view, .instrument_name = "exemplar.none", .reservoir = SONDE_RESERVOIR_NONE};
+    assert_int_equal(sonde_view_add(&view), 0);
+    assert_int_equal(count_after(make("exemplar.none", SONDE_HISTOGRAM), 10), 0);
+}
+
+/* In a child. Measured outside of any span and under a sampled one. */
+static void check_filter(const char *filter, uint32_t outside, uint32_t sampled) {
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    const struct sonde__metric_exemplar *found;
+    options.exemplar_filter = filter;
+    CHECK(sonde_start(&options) == 0 && setup(NULL) == 0);
+    struct sonde_instrument instrument = make("exemplar.filter", SONDE_HISTOGRAM);
+    sonde_instrument_record(instrument, 1, NULL, 0);
+    CHECK(exemplars(instrument, &found) == outside);
+    CHECK(count_after(instrument, 1) == sampled);
+    (void)teardown(NULL);
+}
+static void filter_trace_based(void) {
+    check_filter("trace_based", 0, 1);
+}
+static void filter_always_on(void) {
+    check_filter("always_on", 1, 2);
+}
+static void filter_always_off(void) {
+    check_filter("always_off", 0, 0);
+}
+static void exemplar_filter_of_the_whole_sdk_tracebased_alwayson_alwaysoff(void **state) {
+    (void)state;
+    assert_int_equal(child_run(filter_trace_based), 0);
+    assert_int_equal(child_run(filter_always_on), 0);
+    assert_int_equal(child_run(filter_always_off), 0);
+}
+
+static void exemplars_keep_dropped_attributes(void **state) {
+    (void)state;
+    static const char *const drop[] = {"user"};
+    const struct sonde__metric_exemplar *found;
+    struct sonde_view_options view = {
+        .size = sizeof view, .instrument_name = "exemplar.keeps", .drop_keys = drop, .drop_key_count = 1};
+    assert_int_equal(sonde_view_add(&view), 0);
+    struct sonde_instrument instrument = make("exemplar.keeps", SONDE_COUNTER);
+    struct sonde_attribute attribute = sonde_attribute_string(SONDE_KEY("user"), "somebody");
+    struct sonde_context_token token = enter_sampled();
+    sonde_instrument_add(instrument, 1, &attribute, 1);
+    sonde_context_detach(token);
+    assert_int_equal(exemplars(instrument, &found), 1);
+    assert_non_null(memmem(found[0].attributes, found[0].attributes_size, "somebody", 8));
+}
+
+static void exemplars_have_value_time_trace_and_span_id(void **state) {
+    (void)state;
+    const struct sonde__metric_exemplar *found;
+    struct sonde_instrument instrument = make("exemplar.whole", SONDE_COUNTER);
+    struct sonde_context parent = remote_parent(SONDE_TRACE_FLAG_SAMPLED);
+    struct sonde_context_token token = sonde_context_attach(&parent);
+    sonde_instrument_add(instrument, 7, NULL, 0);
+    sonde_context_detach(token);
+    assert_int_equal(exemplars(instrument, &found), 1);
+    assert_int_equal(found[0].value, 7);
+    assert_true(found[0].time_unix_ns > UINT64_C(1600000000000000000));
+    assert_memory_equal(found[0].trace_id, parent.span.trace_id, 16);
+    assert_memory_equal(found[0].span_id, parent.span.span_id, 8);
+}
+
+static void simplefixedsize_reservoir(void **state) {
+    (void)state;
+    assert_int_equal(count_after(make("exemplar.exponential", SONDE_HISTOGRAM), 1000), 20);
+}
+
+static void alignedhistogrambucket_reservoir(void **state) {
+    (void)state;
+    static const double bounds[] = {10, 100};
+    struct sonde_instrument_options options = {
+        .kind = SONDE_HISTOGRAM, .name = "exemplar.aligned", .bounds = bounds, .bound_count = 2};
+    assert_int_equal(count_after(make_of(options), 1000), 3);
+}
+
+static void views_choose_the_reservoir(void **state) {
+    (void)state;
+    struct sonde_view_options view = {.size = sizeof view,
+                                      .instrument_name = "exemplar.five",
+                                      .reservoir = SONDE_RESERVOIR_SIMPLE,
+                                      .reservoir_size = 5};
+    assert_int_equal(sonde_view_add(&view), 0);
+    assert_int_equal(count_after(make("exemplar.five", SONDE_HISTOGRAM), 1000), 5);
+}
+
 #define WITH_READER(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_view_for_all_instruments),
+        cmocka_unit_test(exemplar_filter_of_the_whole_sdk_tracebased_alwayson_alwaysoff),
         WITH_READER(get_a_meter_with_name_version_schema_url_attributes),
         WITH_READER(an_invalid_meter_name_gives_a_working_fallback),
         WITH_READER(the_same_name_under_two_meters),
@@ -422,6 +546,13 @@ int main(void) {
         WITH_READER(exponential_bucket_aggregation),
         WITH_READER(cardinality_limit_and_overflow_series),
         WITH_READER(start_time_per_series_for_cumulative_values),
+        WITH_READER(exemplars_are_sampled),
+        WITH_READER(exemplars_can_be_disabled),
+        WITH_READER(exemplars_keep_dropped_attributes),
+        WITH_READER(exemplars_have_value_time_trace_and_span_id),
+        WITH_READER(simplefixedsize_reservoir),
+        WITH_READER(alignedhistogrambucket_reservoir),
+        WITH_READER(views_choose_the_reservoir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -660,6 +660,7 @@ static struct sonde__metric_reader *reader_of(int fd) {
 
 /* Stopped after each single instruction of a measurement that replaces an exemplar: a reader never sees half of one,
  * and misses no more than that one. */
+#ifndef __SANITIZE_THREAD__
 static void write_stepwise(int to_parent) {
     struct sonde_instrument histogram = make("h", SONDE_HISTOGRAM);
     for (uint64_t i = 1; i <= SONDE_RESERVOIR_SIZE_MAX; i++)
@@ -692,6 +693,7 @@ static void exemplar_is_whole_after_every_instruction(void) {
     sonde__metric_reader_destroy(of_child);
 }
 CHILD_TEST(exemplar_is_whole_after_every_instruction)
+#endif
 
 static void process_killed_in_the_middle_leaves_whole_exemplars(void) {
     for (int round = 0; round < 20; round++) {
@@ -708,6 +710,37 @@ static void process_killed_in_the_middle_leaves_whole_exemplars(void) {
     }
 }
 CHILD_TEST(process_killed_in_the_middle_leaves_whole_exemplars)
+
+/* Four threads write into the same twenty slots while periods end; what is read is whole all the time. */
+static _Atomic bool threads_end;
+static struct sonde_instrument together;
+static void *record_together(void *number) {
+    for (uint64_t i = (uint64_t)(uintptr_t)number; !threads_end; i += 4)
+        record_numbered(together, i);
+    return NULL;
+}
+static void threads_offer_at_the_same_time(void) {
+    pthread_t threads[4];
+    uint64_t most = 0, seen = 0;
+    together = make("h", SONDE_HISTOGRAM);
+    (void)sonde_series_bind(together, NULL, 0);
+    int fd = sonde__registry.process.file.fd;
+    for (uintptr_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, record_together, (void *)(i + 1)) == 0);
+    CHECK_SOON(count_of(together) == SONDE_RESERVOIR_SIZE_MAX);
+    struct sonde__metric_reader *other = reader_of(fd);
+    for (int i = 0; i < 2000 || (seen < 5 && i < 100000); i++, period_end()) {
+        uint64_t before = most;
+        (void)check_whole(other, fd, &most);
+        seen += most > before;
+    }
+    threads_end = true;
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(seen >= 5);
+    sonde__metric_reader_destroy(other);
+}
+CHILD_TEST(threads_offer_at_the_same_time)
 
 #define CASE(name) cmocka_unit_test(name##_test)
 int main(void) {
@@ -737,7 +770,10 @@ int main(void) {
         CASE(forked_child_and_fresh_memory_begin_anew),
         CASE(exemplars_end_where_the_arena_does),
         CASE(exemplars_end_where_lanes_do),
+        CASE(threads_offer_at_the_same_time),
+#ifndef __SANITIZE_THREAD__ /* a hundred times as many instructions */
         CASE(exemplar_is_whole_after_every_instruction),
+#endif
         CASE(process_killed_in_the_middle_leaves_whole_exemplars),
     };
     setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
