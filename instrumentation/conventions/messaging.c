@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Links are added one by one from one context: a batch may be large, and a context is. */
+/* Links are added in rows of bare ids: a batch may be large, and a context is. */
 #include "instrumentation/conventions/queue_time.h"
 #include "instrumentation/conventions/seen.h"
+#include "instrumentation/trace/slot.h"
 #include <sonde/conventions/messaging.h>
 #include <sonde/propagation.h>
 
@@ -32,22 +33,6 @@ static bool is_delivery(const struct sonde_messaging *operation) {
 static const struct sonde_message *message_at(const struct sonde_messaging *operation, size_t i) {
     const struct sonde_message *message = operation->messages ? &operation->messages[i] : NULL;
     return message && (message->carrier.ops || message->context) ? message : NULL;
-}
-
-/* The context of a consumed message, for a link: without baggage when it was extracted before. */
-static void context_of(const struct sonde_message *message, struct sonde_context *ret_context) {
-    const struct sonde_context *from = message->context;
-    if (!from) {
-        (void)sonde_extract(&message->carrier, ret_context);
-        return;
-    }
-    ret_context->span = from->span;
-    ret_context->baggage_length = 0;
-    ret_context->tracestate_length = from->tracestate_length <= SONDE_TRACESTATE_SIZE_MAX ? from->tracestate_length : 0;
-    if (ret_context->tracestate_length <= 64) /* of a known size: in registers */
-        memcpy(ret_context->tracestate, from->tracestate, 64);
-    else
-        memcpy(ret_context->tracestate, from->tracestate, ret_context->tracestate_length);
 }
 
 /* ---- names and attributes ---- */
@@ -131,31 +116,82 @@ static void link_message(struct sonde_messaging *operation, const struct sonde_m
     sonde_span_add_link(&operation->span, &link);
 }
 
+/* Links and send times of messages in a row, as long as the links are but ids: the span is taken once for them all, and
+ * times are measured when it is let go. */
+#define ROW 32u
+struct row {
+    size_t link_count, time_count;
+    struct sonde_span_context links[ROW];
+    uint64_t sent_us[ROW];
+};
+
+static void row_flush(struct row *row, struct sonde_messaging *operation, struct sonde__queue_time *queue,
+                      const struct sonde__set *set) {
+    sonde__span_add_links(&operation->span, row->links, row->link_count);
+    for (size_t i = 0; i < row->time_count; i++)
+        sonde__queue_time_measure(queue, row->sent_us[i], set);
+    row->link_count = row->time_count = 0;
+}
+
+/* Without baggage. */
+static void copy_for_link(struct sonde_context *ret_context, const struct sonde_context *from) {
+    uint32_t length = from->tracestate_length;
+    ret_context->span = from->span;
+    ret_context->baggage_length = 0;
+    ret_context->tracestate_length = length <= SONDE_TRACESTATE_SIZE_MAX ? length : 0;
+    memcpy(ret_context->tracestate, from->tracestate, ret_context->tracestate_length);
+}
+
+/* Links one message. Returns when it was sent, or 0.
+ *  scratch  for what has to be extracted or changed. */
+static uint64_t consume_one(struct sonde_messaging *operation, const struct sonde_message *message, struct row *row,
+                            struct sonde_context *scratch) {
+    const struct sonde_context *context = message->context;
+    uint64_t sent_us;
+    if (!context) {
+        (void)sonde_extract(&message->carrier, scratch);
+        context = scratch;
+    }
+    bool plain = sonde__queue_time_is_all(context, &sent_us) && !(message->id.size && is_batch(operation));
+    if (plain) {
+        row->links[row->link_count] = context->span;
+        row->link_count += sonde_span_context_is_valid(&context->span);
+        return sent_us;
+    }
+    if (context != scratch)
+        copy_for_link(scratch, context);
+    sent_us = sonde__queue_time_take(scratch);
+    sonde__span_add_links(&operation->span, row->links, row->link_count); /* in their order */
+    row->link_count = 0;
+    if (sonde_span_context_is_valid(&scratch->span))
+        link_message(operation, message, scratch);
+    return sent_us;
+}
+
 /* Every message of a consumer: its link, unless it is the parent, and its time in the queue.
- *  scratch  one context at a time; nothing is extracted when `parent` is true. */
+ *  scratch  nothing is extracted when `parent` is true. */
 static void consume(struct sonde_messaging *operation, struct sonde_context *scratch, bool parent,
                     uint64_t parent_sent_us) {
     struct sonde__queue_time queue = {.now_us = 0};
     struct sonde__set set;
+    struct row row;
     bool delivery = is_delivery(operation);
     sonde__set_init(&set);
     sonde__set_add(&set, SONDE_KEY("messaging.consumer.group.name"), operation->consumer_group);
     set_add_destination(&set, operation);
     sonde__set_add(&set, SONDE_KEY("messaging.system"), operation->system);
+    row.link_count = row.time_count = 0;
     for (size_t i = 0; i < operation->message_count; i++) {
         const struct sonde_message *message = message_at(operation, i);
-        uint64_t sent_us = parent_sent_us;
         if (!message)
             continue;
-        if (!parent) {
-            context_of(message, scratch);
-            sent_us = sonde__queue_time_take(scratch);
-            if (sonde_span_context_is_valid(&scratch->span))
-                link_message(operation, message, scratch);
-        }
+        uint64_t sent_us = parent ? parent_sent_us : consume_one(operation, message, &row, scratch);
         if (sent_us && delivery)
-            sonde__queue_time_measure(&queue, sent_us, &set);
+            row.sent_us[row.time_count++] = sent_us;
+        if (row.link_count == ROW || row.time_count == ROW)
+            row_flush(&row, operation, &queue, &set);
     }
+    row_flush(&row, operation, &queue, &set);
     sonde__queue_time_finish(&queue, &set);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/conventions/queue_time.h"
 #include "instrumentation/conventions/seen.h"
+#include "instrumentation/propagation/hex.h"
 #include "instrumentation/resource/environment.h"
 #include <sonde/propagation.h>
 #include <stdlib.h>
@@ -39,39 +40,14 @@ void sonde__queue_time_put(struct sonde_context *context) {
     (void)sonde_tracestate_set(context, KEY, KEY_SIZE, at, (size_t)(value + sizeof value - at)); /* always valid */
 }
 
-/* Eight lower-case hex digits at once. Returns more than 32 bits when one of them is none. */
-static inline uint64_t eight_digits(const char *at) {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t text, digits;
-    memcpy(&text, at, 8);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    text = __builtin_bswap64(text);
-#endif
-    digits = (text & ones * 0x0F) + ((text >> 6) & ones) * 9; /* letters have bit 6 */
-    uint64_t again = digits + ones * '0' + (((digits + ones * 6) >> 4) & ones) * ('a' - '9' - 1);
-    if (again != text || (digits & ones * 0xF0))
-        return UINT64_MAX;
-    digits = (digits | digits >> 4) & UINT64_C(0x00FF00FF00FF00FF);
-    digits = (digits | digits >> 8) & UINT64_C(0x0000FFFF0000FFFF);
-    return (digits | digits >> 16) & UINT32_MAX;
-}
-
-/* 0 when it is no number, or a longer one than there can be. */
+/* 0 when it is no number, or a longer one than there can be. Before it stand at least eight bytes of the list. */
 static uint64_t number(const char *at, size_t size) {
     uint64_t value = 0;
     if (size > DIGITS_MAX)
         return 0;
-    if (size >= 8) { /* the two halves may overlap: they agree there */
-        uint64_t high = eight_digits(at), low = eight_digits(at + size - 8);
-        return (high | low) > UINT32_MAX ? 0 : high << 4 * (size - 8) | low;
-    }
-    for (size_t i = 0; i < size; i++) {
-        uint32_t digit = (uint32_t)(at[i] - '0'), letter = (uint32_t)(at[i] - 'a');
-        if (digit > 9 && letter > 5)
-            return 0;
-        value = value << 4 | (digit <= 9 ? digit : letter + 10);
-    }
-    return value;
+    if (size >= 8)
+        return sonde__hex_tail(at + size, size, &value) ? value : 0;
+    return size && sonde__hex_tail_plain(at + size, size, &value) ? value : 0;
 }
 
 /* The number of the sub-key s. */
@@ -85,22 +61,28 @@ static uint64_t parse(const char *at, const char *end) {
     return 0;
 }
 
-uint64_t sonde__queue_time_take(struct sonde_context *context) {
-    struct sonde_string value;
+bool sonde__queue_time_is_all(const struct sonde_context *context, uint64_t *ret_us) {
     const char *list = context->tracestate;
     uint32_t length = context->tracestate_length;
-    if (length <= KEY_SIZE + 3)
-        return 0;
-    if (memcmp(list, KEY "=s:", KEY_SIZE + 3) == 0) { /* the usual list is ours alone: a number to the end */
-        uint64_t us = number(list + KEY_SIZE + 3, length - KEY_SIZE - 3);
-        if (us) {
-            context->tracestate_length = 0;
-            return us;
-        }
+    *ret_us = 0;
+    if (length == 0)
+        return true;
+    if (length <= KEY_SIZE + 3 || length > SONDE_TRACESTATE_SIZE_MAX || memcmp(list, KEY "=s:", KEY_SIZE + 3) != 0)
+        return false;
+    *ret_us = number(list + KEY_SIZE + 3, length - KEY_SIZE - 3); /* to the end: nothing else is there */
+    return *ret_us != 0;
+}
+
+uint64_t sonde__queue_time_take(struct sonde_context *context) {
+    struct sonde_string value;
+    uint64_t us;
+    if (sonde__queue_time_is_all(context, &us)) {
+        context->tracestate_length = 0;
+        return us;
     }
     if (!sonde_tracestate_get(context, KEY, KEY_SIZE, &value))
         return 0;
-    uint64_t us = parse(value.data, value.data + value.size);
+    us = parse(value.data, value.data + value.size);
     sonde_tracestate_remove(context, KEY, KEY_SIZE);
     return us;
 }

@@ -12,6 +12,8 @@ void sonde__queue_time_put(struct sonde_context *context);
 /** Takes the time out of a context that came with a message, so that it goes no further.
  *  Returns Unix time in microseconds; 0 when there was none, or no number. */
 uint64_t sonde__queue_time_take(struct sonde_context *context);
+/** Whether there is nothing in the list but, perhaps, the time: then it is that, or 0. */
+bool sonde__queue_time_is_all(const struct sonde_context *context, uint64_t *ret_us);
 
 /** False when SONDE_MESSAGING_SEND_TIME=false. */
 bool sonde__queue_time_is_wanted(void);

@@ -38,6 +38,20 @@ static inline bool sonde__hex_read8_plain(const char *text, uint64_t *ret_bytes)
     return bad >= 0;
 }
 
+/** Reads the last `size` (1..16) of the 16 characters before `end`, all of which may be looked at, as a number. Returns
+ *  false (number undefined) when one is not a lower-case hex digit. */
+static inline bool sonde__hex_tail_plain(const char *end, size_t size, uint64_t *ret_number) {
+    uint64_t number = 0;
+    int bad = 0;
+    for (size_t i = size; i > 0; i--) {
+        int digit = sonde__hex_digit(*(end - i));
+        bad |= digit;
+        number = number << 4 | ((unsigned)digit & 15u);
+    }
+    *ret_number = number;
+    return bad >= 0;
+}
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 
@@ -51,28 +65,41 @@ static inline void sonde__hex_write8_sse2(const uint8_t *bytes, char *ret_text) 
     _mm_storeu_si128((__m128i *)(void *)ret_text, digits);
 }
 
-static inline bool sonde__hex_read8_sse2(const char *text, uint64_t *ret_bytes) {
+/* Sixteen digits, of which those with bits set in `skip` count as 0. */
+static inline bool sonde__hex_read8_masked(const char *text, __m128i skip, uint64_t *ret_bytes) {
     __m128i x = _mm_loadu_si128((const __m128i *)(const void *)text);
     /* '0'..'9' become 0xf6..0xff, less 6 (saturating) 0xf0..0xf9, then 0..9; all others end above 15. */
     __m128i digit = _mm_add_epi8(x, _mm_set1_epi8((char)(0xff - '9')));
     digit = _mm_sub_epi8(_mm_subs_epu8(digit, _mm_set1_epi8(6)), _mm_set1_epi8((char)0xf0));
     /* 'a'..'f' become 10..15; all others end above 15. */
     __m128i letter = _mm_adds_epu8(_mm_sub_epi8(x, _mm_set1_epi8('a')), _mm_set1_epi8(10));
-    __m128i value = _mm_min_epu8(digit, letter);
+    __m128i value = _mm_andnot_si128(skip, _mm_min_epu8(digit, letter));
     /* The even byte of each pair is the high nibble. */
     __m128i joined = _mm_or_si128(_mm_slli_epi16(value, 4), _mm_srli_epi16(value, 8));
     __m128i low_bytes = _mm_and_si128(joined, _mm_set1_epi16(0xFF));
     _mm_storel_epi64((__m128i *)(void *)ret_bytes, _mm_packus_epi16(low_bytes, low_bytes));
     return _mm_movemask_epi8(_mm_adds_epu8(value, _mm_set1_epi8(0x7f - 15))) == 0; /* sign bit = above 15 */
 }
+static inline bool sonde__hex_read8_sse2(const char *text, uint64_t *ret_bytes) {
+    return sonde__hex_read8_masked(text, _mm_setzero_si128(), ret_bytes);
+}
+static inline bool sonde__hex_tail_sse2(const char *end, size_t size, uint64_t *ret_number) {
+    static const uint8_t skips[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    bool good =
+        sonde__hex_read8_masked(end - 16, _mm_loadu_si128((const __m128i *)(const void *)(skips + size)), ret_number);
+    *ret_number = __builtin_bswap64(*ret_number);
+    return good;
+}
 #endif
 
 #if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
 #define sonde__hex_write8 sonde__hex_write8_sse2
 #define sonde__hex_read8  sonde__hex_read8_sse2
+#define sonde__hex_tail   sonde__hex_tail_sse2
 #else
 #define sonde__hex_write8 sonde__hex_write8_plain
 #define sonde__hex_read8  sonde__hex_read8_plain
+#define sonde__hex_tail   sonde__hex_tail_plain
 #endif
 
 #endif

@@ -34,14 +34,9 @@ static bool says_something(const struct sonde_link *link) {
            (link->attributes && link->attribute_count);
 }
 
-/* Ids and flags only, as most links are: all at fixed positions. False: there is more to it, or no room in a row. */
+/* Ids and flags only, as most links are: all at fixed positions. */
 #define PLAIN_SIZE 35u
-static inline bool add_plain(struct sonde__slot *slot, const struct sonde_link *link) {
-    const struct sonde_span_context *context = &link->context;
-    uint8_t *to;
-    if (link->tracestate.size || (link->attributes && link->attribute_count) ||
-        !(to = sonde__slot_room(slot, PLAIN_SIZE)))
-        return false;
+static inline void write_plain(uint8_t *to, const struct sonde_span_context *context) {
     sonde__store32(to, SONDE__TAG_LINK | (PLAIN_SIZE - 2) << 8 | (LINK_TRACE_ID << 3 | 2) << 16 | 16u << 24);
     memcpy(to + 4, context->trace_id, 16);
     sonde__store16(to + 20, (LINK_SPAN_ID << 3 | 2) | 8u << 8);
@@ -49,9 +44,34 @@ static inline bool add_plain(struct sonde__slot *slot, const struct sonde_link *
     to[30] = LINK_FLAGS << 3 | 5;
     sonde__store32(to + 31,
                    context->flags | SONDE__SPAN_HAS_IS_REMOTE | (context->is_remote ? SONDE__SPAN_IS_REMOTE : 0));
+}
+
+/* False: there is more to it, or no room in a row. */
+static inline bool add_plain(struct sonde__slot *slot, const struct sonde_link *link) {
+    uint8_t *to;
+    if (link->tracestate.size || (link->attributes && link->attribute_count) ||
+        !(to = sonde__slot_room(slot, PLAIN_SIZE)))
+        return false;
+    write_plain(to, &link->context);
     sonde__slot_publish(slot, sonde__slot_length(slot) + PLAIN_SIZE);
     slot->links++;
     return true;
+}
+
+/* As many as the limit allows and there is room for in a row. Returns how many. */
+static size_t add_row(struct sonde__slot *slot, const struct sonde_span_context *contexts, size_t count) {
+    size_t limit = sonde__settings.span_link_count_limit;
+    uint32_t room;
+    uint8_t *to = sonde__slot_row(slot, &room);
+    if (!to || slot->links >= limit)
+        return 0;
+    count = count < room / PLAIN_SIZE ? count : room / PLAIN_SIZE;
+    count = count < limit - slot->links ? count : limit - slot->links;
+    for (size_t i = 0; i < count; i++)
+        write_plain(to + i * PLAIN_SIZE, &contexts[i]);
+    sonde__slot_publish(slot, sonde__slot_length(slot) + (uint32_t)count * PLAIN_SIZE);
+    slot->links = (uint16_t)(slot->links + count);
+    return count;
 }
 
 void sonde__slot_add_link(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde_link *link) {
@@ -76,5 +96,19 @@ void sonde_span_add_link(struct sonde_span *span, const struct sonde_link *link)
     if (!sonde__edit_begin(&edit, span))
         return;
     sonde__slot_add_link(edit.thread, edit.slot, link);
+    sonde__edit_end(&edit);
+}
+
+void sonde__span_add_links(const struct sonde_span *span, const struct sonde_span_context *contexts, size_t count) {
+    struct sonde__edit edit;
+    if (!sonde__edit_begin(&edit, span))
+        return;
+    for (size_t i = 0; i < count;) {
+        i += add_row(edit.slot, contexts + i, count - i);
+        if (i == count)
+            break;
+        struct sonde_link link = {.context = contexts[i++]}; /* across a border, or over the limit */
+        sonde__slot_add_link(edit.thread, edit.slot, &link);
+    }
     sonde__edit_end(&edit);
 }

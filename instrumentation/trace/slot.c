@@ -69,13 +69,20 @@ bool sonde__slot_append(struct sonde__slot *slot, const void *bytes, uint32_t si
     return sonde__slot_replace(slot, 0, 0, bytes, size);
 }
 
-uint8_t *sonde__slot_room(const struct sonde__slot *slot, uint32_t size) {
-    uint32_t at = sonde__slot_length(slot), room;
-    if (at + size > SONDE_SPAN_SIZE_MAX ||
+uint8_t *sonde__slot_row(const struct sonde__slot *slot, uint32_t *ret_size) {
+    uint32_t at = sonde__slot_length(slot), left = SONDE_SPAN_SIZE_MAX - at;
+    if (at >= SONDE_SPAN_SIZE_MAX ||
         (at >= SONDE__SLOT_BODY && !slot->extents[(at - SONDE__SLOT_BODY) / SONDE__EXTENT_SIZE]))
         return NULL;
-    uint8_t *to = segment(slot, at, &room);
-    return room >= size ? to : NULL;
+    uint8_t *to = segment(slot, at, ret_size);
+    *ret_size = *ret_size < left ? *ret_size : left;
+    return to;
+}
+
+uint8_t *sonde__slot_room(const struct sonde__slot *slot, uint32_t size) {
+    uint32_t room;
+    uint8_t *to = sonde__slot_row(slot, &room);
+    return to && room >= size ? to : NULL;
 }
 
 void sonde__slot_read(const struct sonde__slot *slot, uint32_t at, void *to, uint32_t size) {

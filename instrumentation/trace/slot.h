@@ -178,6 +178,8 @@ bool sonde__slot_append(struct sonde__slot *slot, const void *bytes, uint32_t si
 /** Where the next `size` bytes may be written, to be published then; NULL when they would not lie in a row or have no
  *  place yet: sonde__slot_append() then. */
 uint8_t *sonde__slot_room(const struct sonde__slot *slot, uint32_t size);
+/** The same for any size: where the next bytes may be written, and how many in a row; NULL when there is none. */
+uint8_t *sonde__slot_row(const struct sonde__slot *slot, uint32_t *ret_size);
 /** Takes the field of `size` bytes at `at` out and appends another (or, with size 0, only that) in one step: whoever
  *  reads the memory of a killed process finds the old one or the new one. False: both do not fit, nothing changed. */
 bool sonde__slot_replace(struct sonde__slot *slot, uint32_t at, uint32_t size, const void *bytes, uint32_t new_size);
@@ -208,5 +210,8 @@ void sonde__count_attributes_dropped(uint64_t count);
 /* ---- parts of a span, each appended with the slot taken ---- */
 
 void sonde__slot_add_link(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde_link *link);
+
+/** Links to valid contexts without tracestate and attributes: what sonde_span_add_link() of each does, in one call. */
+void sonde__span_add_links(const struct sonde_span *span, const struct sonde_span_context *contexts, size_t count);
 
 #endif

@@ -309,6 +309,36 @@ static void send_times_are_read_at_any_length(void **state) {
     }
 }
 
+/* Bare ids go in rows, others one by one: with an id of the message, or a list of more than the send time. */
+static void links_keep_their_order_whatever_they_bring(void **state) {
+    (void)state;
+    enum { COUNT = 100 };
+    static struct sonde_context contexts[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        message_sent(i, 1000);
+        (void)sonde_extract(&messages[i].carrier, &contexts[i]);
+        if (i % 5 == 0)
+            assert_int_equal(sonde_tracestate_set(&contexts[i], "other", 5, "1", 1), 0);
+        if (i % 50 == 3)
+            sonde_context_init(&contexts[i]); /* no context, no link */
+        messages[i] = (struct sonde_message){.context = &contexts[i], .id = sonde_text(i % 7 ? "" : "m")};
+    }
+    prepare(SONDE_MESSAGING_PROCESS, "mixed", COUNT);
+    run();
+    span_take("process mixed", SONDE_SPAN_KIND_CONSUMER);
+    assert_int_equal(span_pb->n_links, COUNT - 2);
+    for (size_t i = 0, link = 0; i < COUNT; i++) {
+        if (i % 50 == 3)
+            continue;
+        const Pb__Link *pb = span_pb->links[link++];
+        assert_int_equal(pb->span_id.data[7], i + 1);
+        assert_string_equal(pb->trace_state, i % 5 ? "" : "other=1");
+        assert_int_equal(pb->n_attributes, i % 7 == 0);
+        assert_int_equal(pb->flags, 0x301);
+    }
+    assert_int_equal(measured("sonde.messaging.queue.time", "mixed", NULL).count, COUNT - 2);
+}
+
 static void contexts_extracted_before_are_used(void **state) {
     (void)state;
     static struct sonde_context contexts[2];
@@ -392,6 +422,7 @@ int main(void) {
         cmocka_unit_test(process_links_every_message_and_measures_its_wait),
         cmocka_unit_test(pulled_messages_are_counted_once),
         cmocka_unit_test(more_messages_than_links_are_counted_not_lost),
+        cmocka_unit_test(links_keep_their_order_whatever_they_bring),
         cmocka_unit_test(message_may_be_the_parent),
         cmocka_unit_test(messages_of_the_future_waited_not_at_all_and_are_counted),
         cmocka_unit_test(send_times_that_are_none_are_not_measured),

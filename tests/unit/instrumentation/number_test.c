@@ -55,9 +55,26 @@ static void decimal_read_refuses(void **state) {
     }
 }
 
+/* Every byte in every place, at every size; those before the digits are not looked at. */
+static void hex_of_the_end_is_read_alike_in_both_ways(void **state) {
+    (void)state;
+    for (size_t size = 1; size <= 16; size++)
+        for (size_t place = 0; place < 16; place++)
+            for (int c = 0; c < 256; c++) {
+                char text[] = "0123456789abcdef";
+                uint64_t want, have;
+                text[place] = (char)c;
+                bool good = sonde__hex_tail_plain(text + 16, size, &want);
+                assert_int_equal(sonde__hex_tail(text + 16, size, &have), good);
+                assert_true(good == (place < 16 - size || sonde__hex_digit((char)c) >= 0));
+                assert_true(!good || have == want);
+            }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decimal_comes_back_at_every_length),
+        cmocka_unit_test(hex_of_the_end_is_read_alike_in_both_ways),
         cmocka_unit_test(decimal_read_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
