@@ -30,7 +30,7 @@ static uint32_t look(struct sonde_instrument instrument, const char *text,
             *ret_exemplars = series.exemplars;
             return series.exemplar_count;
         }
-    CHECK(!"no such series");
+    CHECK(false); /* there is no such series */
     return 0;
 }
 static uint32_t count_of(struct sonde_instrument instrument) {
@@ -237,7 +237,7 @@ static void check_even(const uint32_t drawn[TENTHS], uint32_t all) {
     for (int i = 0; i < TENTHS; i++)
         if (drawn[i] * TENTHS * 4 < all * 3 || drawn[i] * TENTHS * 4 > all * 5) {
             fprintf(stderr, "tenth %d: %u of %u\n", i, drawn[i], all);
-            CHECK(!"even");
+            CHECK(false);
         }
 }
 
