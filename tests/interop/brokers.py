@@ -25,7 +25,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KAFKA_JARS = pathlib.Path(os.environ.get("SONDE_KAFKA_JARS", ROOT / ".cache" / "kafka"))
 RABBITMQ_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"  # what the one in the PATH runs, as whoever calls it
-START_SECONDS = 120
+START_SECONDS = 200  # RabbitMQ takes 5 s of processor time: a busy machine makes a minute of that
 STOP_SECONDS = 30
 PR_SET_PDEATHSIG = 1
 prctl = ctypes.CDLL(None, use_errno=True).prctl
