@@ -40,7 +40,9 @@ struct sonde__stack_entry {
 #define SONDE__ENTRY_DECISION   0x70000u
 #define SONDE__ENTRY_DEBUG      0x40000u    /* SONDE_DECISION_DEBUG */
 #define SONDE__ENTRY_CHILD      0x400FFu    /* what a span has in its own context */
-#define SONDE__ENTRY_RESOLVE    0x80000000u /* a child needs more than copying: tracestate, or a decision to be made */
+#define SONDE__ENTRY_TRACESTATE 0x40000000u /* of a span of this thread that has one: its children copy it */
+#define SONDE__ENTRY_RESOLVE    0x80000000u /* a child needs more than copying: who knows what the tracestate says, or
+                                               a decision is to be made */
 /* Bits of sonde__thread.ready; the others only with the first. */
 #define SONDE__THREAD_READY     1u
 #define SONDE__THREAD_HAS_CELLS 2u

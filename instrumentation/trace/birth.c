@@ -75,6 +75,6 @@ void sonde__birth_resolve(struct sonde__thread *thread, struct sonde__sampling *
                        (context.span.decision == SONDE_DECISION_DEBUG ? SONDE__ENTRY_DEBUG : 0);
     sonde__context_keep_tracestate(thread, &entry, context.tracestate, context.tracestate_length);
     if (entry.texts.tracestate_length)
-        ret_birth->flags |= SONDE__ENTRY_RESOLVE;
+        ret_birth->flags |= SONDE__ENTRY_TRACESTATE;
     ret_birth->texts = entry.texts;
 }

@@ -122,18 +122,36 @@ static __attribute__((noinline)) void write_rest(struct sonde__thread *thread, s
         sonde__count_attributes_dropped(1);
 }
 
+/* The tracestate, when it is short: a member of ours and one of somebody else's. It is ASCII, or would not be there.
+ * Returns how many bytes it took. */
+static inline uint32_t write_short_tracestate(struct sonde__slot *slot, uint32_t at, const char *text, uint32_t size) {
+    uint8_t *to = slot->body + at;
+    if (size >= 128)
+        return 0;
+    sonde__store16(to, SONDE__TAG_TRACESTATE | size << 8);
+    memcpy(to + 2, text, size);
+    return 2 + size;
+}
+
 static inline void write_name(struct sonde__thread *thread, struct sonde__slot *slot, const struct sonde__birth *birth,
                               struct sonde_key name) {
     uint32_t at = birth->parent_id ? SONDE__BODY_CHILD : SONDE__BODY_ROOT;
+    struct sonde_string tracestate = {NULL, 0};
+    if (SONDE__UNLIKELY(birth->flags & SONDE__ENTRY_TRACESTATE)) {
+        tracestate.data = thread->tracestates + birth->texts.tracestate_at;
+        tracestate.size = birth->texts.tracestate_length;
+        uint32_t written = write_short_tracestate(slot, at, tracestate.data, (uint32_t)tracestate.size);
+        tracestate.size = written ? 0 : tracestate.size;
+        at += written;
+    }
     slot->name_offset = (uint16_t)at;
-    if (SONDE__LIKELY(name.length < 128 && !(birth->flags & SONDE__ENTRY_RESOLVE))) {
+    if (SONDE__LIKELY(name.length < 128 && !tracestate.size)) {
         sonde__store16(slot->body + at, SONDE__TAG_NAME | name.length << 8);
         if (SONDE__LIKELY(!sonde__copy_key(slot->body + at + 2, name, name.padded))) {
             atomic_store_explicit(&slot->length, at + 2 + name.length, memory_order_relaxed);
             return;
         }
     }
-    struct sonde_string tracestate = {thread->tracestates + birth->texts.tracestate_at, birth->texts.tracestate_length};
     atomic_store_explicit(&slot->length, at, memory_order_relaxed);
     write_rest(thread, slot, tracestate, name);
 }
@@ -203,7 +221,7 @@ static inline void push(struct sonde__thread *thread, struct sonde_span *span, c
     entry->trace_id[0] = birth->trace_id[0];
     entry->trace_id[1] = birth->trace_id[1];
     entry->span_id = span_id;
-    entry->flags = birth->flags & (SONDE__ENTRY_CHILD | SONDE__ENTRY_RESOLVE);
+    entry->flags = birth->flags & (SONDE__ENTRY_CHILD | SONDE__ENTRY_TRACESTATE);
     entry->texts = birth->texts;
     span->token = sonde__context_push(thread, entry);
 }

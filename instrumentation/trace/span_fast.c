@@ -107,7 +107,8 @@ SONDE__HOT void sonde_span_start(struct sonde_span *ret_span, struct sonde_key n
     if (SONDE__LIKELY(thread != NULL)) {
         const struct sonde__stack_entry *parent = &thread->stack[thread->depth];
         uint32_t flags = parent->flags;
-        if (SONDE__LIKELY(options_are_plain(options) && parent->span_id && !(flags & SONDE__ENTRY_RESOLVE) &&
+        if (SONDE__LIKELY(options_are_plain(options) && parent->span_id &&
+                          !(flags & (SONDE__ENTRY_RESOLVE | SONDE__ENTRY_TRACESTATE)) &&
                           thread->depth < SONDE_CONTEXT_DEPTH_MAX && sonde__settings.children_are_plain)) {
             if (flags & SONDE_TRACE_FLAG_SAMPLED) {
                 start_recorded(ret_span, name.text, sonde__key_rest(name), options, thread);

@@ -75,6 +75,27 @@ static void span_12(uint64_t count) { /* an HTTP server span */
         after(i);
     }
 }
+/* In a trace that is sampled by ratio, here or by the agent's word: the span carries the tracestate that says so. */
+static void span_0_th(uint64_t count) {
+    struct sonde_context remote = {.span = {.trace_id = {1}, .span_id = {2}, .flags = SONDE_TRACE_FLAG_SAMPLED}};
+    struct sonde_context_token token;
+    struct sonde_span parent;
+    remote.span.is_remote = 1;
+    remote.span.trace_id[9] = 0xFF;
+    memcpy(remote.tracestate, "ot=th:8", 7);
+    remote.tracestate_length = 7;
+    token = sonde_context_attach(&remote);
+    sonde_span_start(&parent, SONDE_NAME("parent"), NULL);
+    for (uint64_t i = 0; i < count; i++) {
+        struct sonde_span span;
+        sonde_span_start(&span, SONDE_NAME("GET /api/users/{id}"), &one_thread);
+        sonde_span_end(&span);
+        after(i);
+    }
+    sonde_context_detach(token); /* the parent stays open, and is not counted */
+    sonde_span_end(&parent);
+    reader_advance();
+}
 static void span_unsampled(uint64_t count) {
     struct sonde_context parent = {.span = {.trace_id = {1}, .span_id = {2}}};
     struct sonde_context_token token = sonde_context_attach(&parent);
@@ -228,6 +249,7 @@ static const char *check_log(void) {
 int main(int argc, char **argv) {
     static const struct bench_row rows[] = {
         {"span_0", span_0, 500000, check_0, NULL, NULL},
+        {"span_0_th", span_0_th, 500000, NULL, NULL, NULL},
         {"span_4", span_4, 400000, check_4, NULL, NULL},
         {"span_4_shared", span_4_shared, 300000, check_4_shared, NULL, NULL},
         {"span_4_cstr", span_4_cstr, 300000, check_4_cstr, NULL, NULL},

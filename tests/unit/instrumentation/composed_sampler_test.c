@@ -396,6 +396,33 @@ static void remote_parents_are_asked_about_when_attached(void) {
     sonde_span_end(&span);
 }
 
+/* Short ones are written on a way of their own. */
+static void children_record_the_tracestate_of_their_parent(void) {
+    static const size_t sizes[] = {0, 100, 110, 119, 120, 300, 1000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+        struct sonde_span spans[3];
+        char text[SONDE_TRACESTATE_SIZE_MAX] = "ot=th:c,a=";
+        size_t size = sizes[i] ? 10 + sizes[i] : 7;
+        memset(text + 10, 'x', sizes[i]);
+        text[size] = 0;
+        context = new_span(true, true, 1, text);
+        options.parent = &context;
+        for (int k = 0; k < 3; k++)
+            sonde_span_start(&spans[k], k == 1 ? SONDE_NAME("gr\xC3\xB6\xC3\x9F") : SONDE_NAME("span"),
+                             k ? NULL : &options);
+        for (int k = 3; k-- > 0;) {
+            sonde_span_set_int64(&spans[k], SONDE_KEY("k"), k);
+            sonde_span_end(&spans[k]);
+            Pb__Span *pb = records_span();
+            CHECK(strcmp(pb->trace_state, text) == 0 && pb->n_attributes == 1);
+            CHECK(strcmp(pb->name, k == 1 ? "gr\xC3\xB6\xC3\x9F" : "span") == 0);
+            pb__span__free_unpacked(pb, NULL);
+        }
+    }
+}
+CHILD_TEST(children_record_the_tracestate_of_their_parent)
+
 CHILD_TEST(scope_and_attributes_at_the_start_are_seen_and_set)
 CHILD_TEST(custom_sampler_that_calls_the_library_hurts_nobody)
 CHILD_TEST(remote_parents_are_asked_about_when_attached)
@@ -412,6 +439,7 @@ int main(void) {
         cmocka_unit_test(annotating_adds_attributes),
         cmocka_unit_test(custom_sampler_sees_the_parent_and_changes_the_tracestate),
         cmocka_unit_test(values_out_of_range_are_refused),
+        cmocka_unit_test(children_record_the_tracestate_of_their_parent_test),
         cmocka_unit_test(scope_and_attributes_at_the_start_are_seen_and_set_test),
         cmocka_unit_test(custom_sampler_that_calls_the_library_hurts_nobody_test),
         cmocka_unit_test(remote_parents_are_asked_about_when_attached_test),
