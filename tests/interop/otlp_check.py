@@ -233,7 +233,7 @@ class Store:
         self.logs = []
         self.exemplars = []
         self.metrics = {}  # name: {"type", "unit", "temporality", "points": {(service, attributes): value}}
-        self.delta_ends = {}  # (resource, name, attributes): end of the last delta
+        self.deltas = defaultdict(list)  # (resource, name, attributes): (start, end) of each; requests may overtake
         self.errors = defaultdict(int)  # sentence: how often
 
     def decode(self, signal, body):
@@ -302,9 +302,10 @@ class Store:
             kept["points"][key] = (pairs, value)
 
     def check_delta(self, series, point):
-        if point.start_time_unix_nano < self.delta_ends.get(series, 0):
-            self.errors[f"metric {series[1]!r}: a delta begins before the last one ended"] += 1
-        self.delta_ends[series] = point.time_unix_nano
+        start, end = point.start_time_unix_nano, point.time_unix_nano
+        if any(start < other_end and other_start < end for other_start, other_end in self.deltas[series]):
+            self.errors[f"metric {series[1]!r}: two deltas of one time"] += 1
+        self.deltas[series].append((start, end))
 
     def reached(self):
         """For every root span the services its work reached: by children, and by spans that link to what was reached."""
