@@ -127,7 +127,7 @@ SONDE_API void sonde_observable_unregister(struct sonde_observable observable);
 
 /** Reports the value of a series, from within a callback: a counter's and an up-down counter's is the total so far, not
  *  what was added. The last report of a set of attributes counts; of sets that are one series only because a view drops
- *  keys or there are too many, totals are added up.
+ *  keys or there are too many, totals are added up. A total that falls is told as it is: backends take it for a restart.
  *  Dropped and counted (observations_dropped of sonde_stats): an instrument the callback is not registered for, a
  *  negative or non-finite value where it is not allowed, a double for an instrument of int64. */
 SONDE_API void sonde_observer_set(struct sonde_observer *observer, struct sonde_instrument instrument, int64_t value,

@@ -79,8 +79,9 @@ SONDE_API int sonde_start(const struct sonde_options *options);
  *  Blocks up to timeout_ms; 0 asks and does not wait. Any number of threads at once; not from a signal handler. */
 SONDE_API int sonde_flush(uint32_t timeout_ms);
 
-/** Flushes, tells the agent of the clean end, and makes all further calls no-ops: all within timeout_ms, and whatever it
- *  returns, which is as of sonde_flush(). A second call returns SONDE_EDISABLED. Optional: exit() does the telling too.
+/** Asks the callbacks of observable instruments a last time (sonde/metric.h), flushes, tells the agent of the clean end,
+ *  and makes all further calls no-ops: all within timeout_ms, and whatever it returns, which is as of sonde_flush(). A
+ *  second call returns SONDE_EDISABLED. Optional: exit() does the telling too.
  *  Any thread, and atexit() handlers. In a forked child it is the child's own. */
 SONDE_API int sonde_shutdown(uint32_t timeout_ms);
 
