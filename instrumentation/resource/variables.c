@@ -96,7 +96,8 @@ const struct sonde__variable sonde__variables[] = {
          .sentence = "What the library reports: `warn` for what was set wrongly or went wrong, `info` also what others "
                      "of its settings mean. Goes to the hook of `sonde_start()`; without a hook to standard error, but "
                      "only if this variable is set."),
-    BOOL("OTEL_SDK_DISABLED", disabled, .sentence = "Nothing is recorded; `sonde_extract()` and `sonde_inject()` work on."),
+    BOOL("OTEL_SDK_DISABLED", disabled,
+         .sentence = "Nothing is recorded; `sonde_extract()` and `sonde_inject()` work on."),
     TEXT("OTEL_SERVICE_NAME", service_name,
          .sentence = "`service.name`, before the one in `OTEL_RESOURCE_ATTRIBUTES`."),
     TEXT("OTEL_RESOURCE_ATTRIBUTES", resource_attributes, .accepted = "`key=value,...`, percent-encoded",
@@ -159,9 +160,10 @@ const struct sonde__variable sonde__variables[] = {
     AGENT("OTEL_EXPORTER_OTLP_*CERTIFICATE", "As headers."),
     AGENT("OTEL_EXPORTER_OTLP_*CLIENT_CERTIFICATE", "As headers."),
     AGENT("OTEL_EXPORTER_OTLP_*CLIENT_KEY", "As headers."),
-    AGENT("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-          "`cumulative`, `delta` or `lowmemory`, in any case. `sonded` reads it when its file names no exporter; in the "
-          "file: `temporality`."),
+    AGENT(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "`cumulative`, `delta` or `lowmemory`, in any case. `sonded` reads it when its file names no exporter; in the "
+        "file: `temporality`."),
     AGENT("OTEL_METRIC_EXPORT_INTERVAL", "Of `sonded`: `agent.metrics_interval` in its file."),
     AGENT("OTEL_METRIC_EXPORT_TIMEOUT", "Of `sonded`: `timeout` of its exporter."),
     AGENT("OTEL_BSP_SCHEDULE_DELAY", "Of `sonded`: `batch.timeout` of its exporter."),
