@@ -38,6 +38,14 @@ static inline bool sonde__hex_read8_plain(const char *text, uint64_t *ret_bytes)
     return bad >= 0;
 }
 
+/** The same of eight digits here and eight there. */
+static inline bool sonde__hex_read_halves_plain(const char *first, const char *second, uint64_t *ret_bytes) {
+    char text[16];
+    memcpy(text, first, 8);
+    memcpy(text + 8, second, 8);
+    return sonde__hex_read8_plain(text, ret_bytes);
+}
+
 /** Reads the last `size` (1..16) of the 16 characters before `end`, all of which may be looked at, as a number. Returns
  *  false (number undefined) when one is not a lower-case hex digit. */
 static inline bool sonde__hex_tail_plain(const char *end, size_t size, uint64_t *ret_number) {
@@ -66,8 +74,7 @@ static inline void sonde__hex_write8_sse2(const uint8_t *bytes, char *ret_text) 
 }
 
 /* Sixteen digits, of which those with bits set in `skip` count as 0. */
-static inline bool sonde__hex_read8_masked(const char *text, __m128i skip, uint64_t *ret_bytes) {
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)text);
+static inline bool sonde__hex_read_masked(__m128i x, __m128i skip, uint64_t *ret_bytes) {
     /* '0'..'9' become 0xf6..0xff, less 6 (saturating) 0xf0..0xf9, then 0..9; all others end above 15. */
     __m128i digit = _mm_add_epi8(x, _mm_set1_epi8((char)(0xff - '9')));
     digit = _mm_sub_epi8(_mm_subs_epu8(digit, _mm_set1_epi8(6)), _mm_set1_epi8((char)0xf0));
@@ -81,25 +88,34 @@ static inline bool sonde__hex_read8_masked(const char *text, __m128i skip, uint6
     return _mm_movemask_epi8(_mm_adds_epu8(value, _mm_set1_epi8(0x7f - 15))) == 0; /* sign bit = above 15 */
 }
 static inline bool sonde__hex_read8_sse2(const char *text, uint64_t *ret_bytes) {
-    return sonde__hex_read8_masked(text, _mm_setzero_si128(), ret_bytes);
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)text);
+    return sonde__hex_read_masked(x, _mm_setzero_si128(), ret_bytes);
+}
+static inline bool sonde__hex_read_halves_sse2(const char *first, const char *second, uint64_t *ret_bytes) {
+    __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)first);
+    __m128i high = _mm_loadl_epi64((const __m128i *)(const void *)second);
+    return sonde__hex_read_masked(_mm_unpacklo_epi64(low, high), _mm_setzero_si128(), ret_bytes);
 }
 static inline bool sonde__hex_tail_sse2(const char *end, size_t size, uint64_t *ret_number) {
     static const uint8_t skips[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
-    bool good =
-        sonde__hex_read8_masked(end - 16, _mm_loadu_si128((const __m128i *)(const void *)(skips + size)), ret_number);
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(end - 16));
+    __m128i skip = _mm_loadu_si128((const __m128i *)(const void *)(skips + size));
+    bool good = sonde__hex_read_masked(x, skip, ret_number);
     *ret_number = __builtin_bswap64(*ret_number);
     return good;
 }
 #endif
 
 #if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
-#define sonde__hex_write8 sonde__hex_write8_sse2
-#define sonde__hex_read8  sonde__hex_read8_sse2
-#define sonde__hex_tail   sonde__hex_tail_sse2
+#define sonde__hex_write8      sonde__hex_write8_sse2
+#define sonde__hex_read8       sonde__hex_read8_sse2
+#define sonde__hex_tail        sonde__hex_tail_sse2
+#define sonde__hex_read_halves sonde__hex_read_halves_sse2
 #else
-#define sonde__hex_write8 sonde__hex_write8_plain
-#define sonde__hex_read8  sonde__hex_read8_plain
-#define sonde__hex_tail   sonde__hex_tail_plain
+#define sonde__hex_write8      sonde__hex_write8_plain
+#define sonde__hex_read8       sonde__hex_read8_plain
+#define sonde__hex_tail        sonde__hex_tail_plain
+#define sonde__hex_read_halves sonde__hex_read_halves_plain
 #endif
 
 #endif

@@ -103,16 +103,18 @@ static bool keep_first(void *user, struct sonde_string text) {
 bool sonde__source_ask(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value) {
     struct sonde_string value = {NULL, SIZE_MAX};
     const struct sonde_carrier *carrier = source->carrier;
-    if (carrier && carrier->ops->get) {
-        if (!carrier->ops->get(carrier->self, sonde__field_names[field], &value))
+    if (carrier && carrier->ops->get) { /* straight to its place: copied on, it would be loaded before it is stored */
+        if (!carrier->ops->get(carrier->self, sonde__field_names[field], ret_value))
             return false;
-    } else if (carrier && carrier->ops->each) {
-        carrier->ops->each(carrier->self, sonde__field_names[field], keep_first, &value);
-        if (value.size == SIZE_MAX)
-            return false;
-    } else {
-        return false;
+        if (!ret_value->data)
+            *ret_value = (struct sonde_string){"", 0};
+        return true;
     }
+    if (!carrier || !carrier->ops->each)
+        return false;
+    carrier->ops->each(carrier->self, sonde__field_names[field], keep_first, &value);
+    if (value.size == SIZE_MAX)
+        return false;
     *ret_value = value.data ? value : (struct sonde_string){"", 0};
     return true;
 }

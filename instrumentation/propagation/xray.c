@@ -82,12 +82,9 @@ static bool lineage_is_valid(struct sonde_string text) {
 
 /** 1-8 digits-24 digits, of the size of a root. */
 static inline enum sonde_extract_reason read_root(const char *root, struct sonde__ids *ids) {
-    char digits[16];
     if (root[0] != '1' || root[1] != '-' || root[10] != '-')
         return SONDE_EXTRACT_FIELDS;
-    memcpy(digits, root + 2, 8);
-    memcpy(digits + 8, root + 11, 8);
-    bool hex = sonde__hex_read8(digits, &ids->high);
+    bool hex = sonde__hex_read_halves(root + 2, root + 11, &ids->high);
     hex &= sonde__hex_read8(root + 19, &ids->low);
     if (!hex)
         return SONDE_EXTRACT_HEX;

@@ -71,9 +71,46 @@ static void hex_of_the_end_is_read_alike_in_both_ways(void **state) {
             }
 }
 
+/* Digit by digit, as decimal_read did before it took eight at a time. */
+static int read_slowly(const char *text, size_t size, uint64_t *ret_number) {
+    bool over = false;
+    *ret_number = 0;
+    while (size > 1 && *text == '0')
+        text++, size--;
+    size = size > SONDE__DECIMAL_MAX ? SONDE__DECIMAL_MAX + 1 : size;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return 1;
+        over |= __builtin_mul_overflow(*ret_number, (uint64_t)10, ret_number);
+        over |= __builtin_add_overflow(*ret_number, (uint64_t)(text[i] - '0'), ret_number);
+    }
+    return size == 0 ? 1 : over ? 2 : 0;
+}
+
+static void decimal_is_read_as_digit_by_digit(void **state) {
+    (void)state;
+    static const char others[] = "0/:.-+ a\x80\xb0";
+    srand(5);
+    for (int round = 0; round < 50000; round++) {
+        char text[24];
+        uint64_t want, have = 0;
+        size_t size = (size_t)rand() % sizeof text;
+        for (size_t i = 0; i < size; i++)
+            text[i] = (char)('0' + rand() % 10);
+        if (size && round % 3 == 0)
+            text[(size_t)rand() % size] = others[(size_t)rand() % (sizeof others - 1)];
+        if (size > 1 && round % 5 == 0)
+            memcpy(text, "18", 2); /* about the largest there is */
+        int result = read_slowly(text, size, &want);
+        assert_int_equal(sonde__decimal_read(text, size, &have), result);
+        assert_true(result != 0 || have == want);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decimal_comes_back_at_every_length),
+        cmocka_unit_test(decimal_is_read_as_digit_by_digit),
         cmocka_unit_test(hex_of_the_end_is_read_alike_in_both_ways),
         cmocka_unit_test(decimal_read_refuses),
     };
