@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state machine of circuit breakers. A change of state is one compare-and-swap of the state word; who wins it does
- * what belongs to the change. Before it each contender writes when the new state began and when it is over, for whoever
- * sees the new word must find these. */
+ * what belongs to the change, right behind it: times, an empty window, telling. Contenders may want different states,
+ * so nothing of it can be written before. */
 #include "instrumentation/resilience/breaker.h"
 #include <sonde/err.h>
 #include <time.h>
@@ -9,28 +9,40 @@
 static uint64_t now_us(const struct sonde__breaker_own *own) {
     struct timespec now = {0};
     if (own->clock)
-        return own->clock(own->user) / 1000u;
+        return SONDE__TIME_US(own->clock(own->user) / 1000u);
     (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+    return SONDE__TIME_US((uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u);
 }
 
 /* ---- times of an epoch ---- */
 
-static uint64_t time_word(uint32_t epoch, uint64_t us) {
-    return (uint64_t)(uint16_t)epoch << 48 | (us & 0xFFFFFFFFFFFFu);
-}
-/* Writes a time of an epoch. A newer one's is left alone; of the same, `settle` (the winner) replaces what there is. */
-static void time_set(_Atomic uint64_t slots[2], uint32_t epoch, uint64_t us, bool settle) {
+/* Longer waits are never over anyway, and times go round. */
+#define WAIT_US_MAX (SONDE__TIME_US_MAX / 4)
+
+/* Writes a time of an epoch, unless a newer one's is there. */
+static void time_set(_Atomic uint64_t slots[2], uint32_t epoch, uint64_t us) {
     _Atomic uint64_t *slot = &slots[epoch & 1];
     uint64_t seen = atomic_load(slot);
     do {
-        int16_t ahead = (int16_t)(uint16_t)(SONDE__TIME_TAG(seen) - (uint16_t)epoch);
-        if (ahead > 0 || (ahead == 0 && seen && !settle))
+        if ((int16_t)(uint16_t)(SONDE__TIME_TAG(seen) - (uint16_t)epoch) > 0)
             return;
-    } while (!atomic_compare_exchange_weak(slot, &seen, time_word(epoch, us)));
+    } while (!atomic_compare_exchange_weak(slot, &seen, sonde__breaker_time_word(epoch, us)));
 }
-static uint64_t time_get(const _Atomic uint64_t slots[2], uint32_t epoch) {
-    return SONDE__TIME_US(atomic_load_explicit(&slots[epoch & 1], memory_order_acquire));
+static uint64_t time_get(const _Atomic uint64_t slots[2], uint32_t epoch, uint64_t otherwise_us) {
+    uint64_t seen = atomic_load_explicit(&slots[epoch & 1], memory_order_acquire);
+    return SONDE__TIME_TAG(seen) == (uint16_t)epoch ? SONDE__TIME_US(seen) : otherwise_us;
+}
+/* How long the state lasts still. Who changed it may not have written that yet (or be left behind by a fork): then we
+ * write what it would have. */
+static uint64_t time_left(struct sonde__breaker_cell *cell, uint32_t epoch, uint64_t now, uint64_t wait_us) {
+    _Atomic uint64_t *slot = &cell->deadline[epoch & 1];
+    uint64_t seen = atomic_load_explicit(slot, memory_order_acquire);
+    while (SONDE__TIME_TAG(seen) != (uint16_t)epoch) {
+        uint64_t mine = sonde__breaker_time_word(epoch, now + wait_us);
+        if (atomic_compare_exchange_weak(slot, &seen, mine))
+            seen = mine;
+    }
+    return sonde__breaker_us_between(now, SONDE__TIME_US(seen));
 }
 
 /* ---- changes of state ---- */
@@ -42,7 +54,11 @@ static uint64_t open_wait_us(const struct sonde__breaker_cell *cell) {
         wait *= cell->wait_factor;
     if (cell->wait_factor > 1 && wait > (double)cell->wait_max_ns)
         wait = (double)cell->wait_max_ns;
-    return (uint64_t)(wait / 1000);
+    return wait / 1000 < (double)WAIT_US_MAX ? (uint64_t)(wait / 1000) : WAIT_US_MAX;
+}
+static uint64_t half_open_max_us(const struct sonde__breaker_cell *cell) {
+    uint64_t us = cell->half_open_max_ns / 1000u;
+    return us < WAIT_US_MAX ? us : WAIT_US_MAX;
 }
 
 static double ratio(uint32_t part, const struct sonde__breaker_totals *totals, uint32_t least) {
@@ -83,14 +99,14 @@ static bool change_try(struct sonde_breaker breaker, struct sonde__breaker_cell 
     const uint64_t now = now_us(sonde__breaker_own(breaker));
     const uint32_t old = SONDE__BREAKER_EPOCH(seen), epoch = (old + 1) & 0x1FFFFFFFu;
     const enum sonde_breaker_state from = SONDE__BREAKER_STATE(seen);
-    const uint64_t entered = time_get(cell->entered, old); /* its slot is free for the next but one */
-    time_set(cell->entered, epoch, now, false);
-    time_set(cell->deadline, epoch, now + change->wait_us, false);
     if (!atomic_compare_exchange_strong(&cell->state, &seen, sonde__breaker_word(change->to, epoch, change->admitted)))
         return false;
-    time_set(cell->entered, epoch, now, true);
-    time_set(cell->deadline, epoch, now + change->wait_us, true);
-    atomic_fetch_add(&cell->state_ns[from], now > entered ? (now - entered) * 1000u : 0);
+    time_set(cell->deadline, epoch, now + change->wait_us);
+    time_set(cell->entered, epoch, now);
+    sonde__breaker_window_begin(cell, epoch);
+    const uint64_t entered =
+        time_get(cell->entered, old, now); /* the other slot: there until the next change but one */
+    atomic_fetch_add(&cell->state_ns[from], sonde__breaker_us_between(entered, now) * 1000u);
     if (change->to == SONDE_BREAKER_OPEN)
         atomic_fetch_add(&cell->opens, 1);
     else if (change->to != SONDE_BREAKER_HALF_OPEN)
@@ -115,12 +131,11 @@ static enum sonde_admission permit_give(struct sonde_breaker_permit *ret_permit,
 static bool open_is_over(struct sonde_breaker breaker, struct sonde__breaker_cell *cell, uint64_t word,
                          uint64_t *ret_left_us) {
     uint64_t now = now_us(sonde__breaker_own(breaker));
-    uint64_t deadline = time_get(cell->deadline, SONDE__BREAKER_EPOCH(word));
-    *ret_left_us = deadline > now ? deadline - now : 0;
+    *ret_left_us = time_left(cell, SONDE__BREAKER_EPOCH(word), now, open_wait_us(cell));
     if (*ret_left_us)
         return false;
     const struct change half_open = {
-        .to = SONDE_BREAKER_HALF_OPEN, .reason = SONDE_BREAKER_WAIT_ELAPSED, .wait_us = cell->half_open_max_ns / 1000u};
+        .to = SONDE_BREAKER_HALF_OPEN, .reason = SONDE_BREAKER_WAIT_ELAPSED, .wait_us = half_open_max_us(cell)};
     (void)change_try(breaker, cell, word, &half_open);
     return true;
 }
@@ -136,11 +151,9 @@ static bool probe_admit(struct sonde_breaker breaker, struct sonde__breaker_cell
         return taken;
     }
     uint64_t now = now_us(sonde__breaker_own(breaker));
-    uint64_t deadline = time_get(cell->deadline, SONDE__BREAKER_EPOCH(word));
-    if (deadline > now) {
-        *ret_left_us = deadline - now;
+    *ret_left_us = time_left(cell, SONDE__BREAKER_EPOCH(word), now, half_open_max_us(cell));
+    if (*ret_left_us)
         return false;
-    }
     struct change open = {
         .to = SONDE_BREAKER_OPEN, .reason = SONDE_BREAKER_PROBE_TIMEOUT, .wait_us = open_wait_us(cell)};
     sonde__breaker_window_totals(cell, SONDE__BREAKER_EPOCH(word), false, now, &open.totals);
@@ -239,14 +252,20 @@ static void decide(struct sonde_breaker breaker, struct sonde__breaker_cell *cel
     const bool half_open = state == SONDE_BREAKER_HALF_OPEN;
     struct sonde__breaker_totals totals;
     struct change change = {0};
-    uint32_t size = half_open ? cell->probes : cell->window_seconds ? 0 : cell->window_calls;
+    const uint32_t size = cell->window_seconds ? 0 : cell->window_calls;
     uint32_t consecutive = 0;
+    bool changed;
     if (cell->consecutive_failures)
         consecutive = sonde__breaker_consecutive(cell, epoch, call & SONDE__CALL_FAILED);
-    bool changed =
-        sonde__breaker_window_add(cell, epoch, size, call, size ? 0 : now_us(sonde__breaker_own(breaker)), &totals);
+    if (half_open)
+        changed = sonde__breaker_round_add(cell, epoch, call, &totals);
+    else
+        changed =
+            sonde__breaker_window_add(cell, epoch, size, call, size ? 0 : now_us(sonde__breaker_own(breaker)), &totals);
     if (!(changed || consecutive) || !is_over(cell, state, &totals, consecutive, &change))
         return;
+    if (atomic_load_explicit(&cell->is_made, memory_order_relaxed) == SONDE__BREAKER_FOREIGN)
+        return; /* theirs to change */
     if (state == SONDE_BREAKER_METRICS_ONLY) {
         told_once(breaker, cell, epoch, &change);
         return;
@@ -325,7 +344,9 @@ int sonde_breaker_state_set(struct sonde_breaker breaker, enum sonde_breaker_sta
     do {
         word = atomic_load(&cell->state);
         if (state == SONDE_BREAKER_OPEN)
-            change.wait_us = wait_ns ? wait_ns / 1000u : open_wait_us(cell);
+            change.wait_us = !wait_ns                        ? open_wait_us(cell)
+                             : wait_ns / 1000u < WAIT_US_MAX ? wait_ns / 1000u
+                                                             : WAIT_US_MAX;
         sonde__breaker_window_totals(cell, SONDE__BREAKER_EPOCH(word), cell->window_seconds > 0,
                                      now_us(sonde__breaker_own(breaker)), &change.totals);
     } while (!change_try(breaker, cell, word, &change));

@@ -4,10 +4,11 @@
  *
  *   state    state 3 | epoch 29 | admitted 32: one word, so that each change of state has one winner, and so that of the
  *            permits of HALF_OPEN never one too many is given. The epoch counts changes of state.
- *   times    of the epoch, in two slots by its parity, each tagged with it; written before the state that they are for.
+ *   times    of the epoch, in two slots by its parity, each tagged with it; written by who changed the state, right
+ *            behind the change. Who finds a deadline missing writes one.
  *   window   of the epoch: a word of totals tagged with it, and a ring of outcomes; or slices of a second, each word
  *            tagged with epoch and second. What is tagged otherwise is empty, so that nothing needs clearing; who comes
- *            late to a tag that has changed takes back what it added. */
+ *            late finds another tag and counts nothing. */
 #ifndef SONDE_RESILIENCE_BREAKER_CELL_H
 #define SONDE_RESILIENCE_BREAKER_CELL_H
 
@@ -36,7 +37,16 @@ static inline uint64_t sonde__breaker_word(enum sonde_breaker_state state, uint3
 
 /* a time: tag 16 (of the epoch) | microseconds 48 of the breaker's clock */
 #define SONDE__TIME_TAG(word) ((uint16_t)((word) >> 48))
-#define SONDE__TIME_US(word)  ((word)&0xFFFFFFFFFFFFu)
+#define SONDE__TIME_US(word)  ((word)&SONDE__TIME_US_MAX)
+#define SONDE__TIME_US_MAX    UINT64_C(0xFFFFFFFFFFFF)
+static inline uint64_t sonde__breaker_time_word(uint32_t epoch, uint64_t us) {
+    return (uint64_t)(uint16_t)epoch << 48 | SONDE__TIME_US(us);
+}
+/** From one time to another, which may have gone round; 0 when that lies before. */
+static inline uint64_t sonde__breaker_us_between(uint64_t from_us, uint64_t to_us) {
+    uint64_t us = SONDE__TIME_US(to_us - from_us);
+    return us <= SONDE__TIME_US_MAX / 2 ? us : 0;
+}
 
 enum sonde__breaker_maker {
     SONDE__BREAKER_OURS = 1,
@@ -44,7 +54,7 @@ enum sonde__breaker_maker {
 };
 
 struct sonde__breaker_slice {
-    _Atomic uint64_t calls, failures, slow; /* tag 32 (epoch 8, second 24) | count 32 */
+    _Atomic uint64_t calls, failures, slow; /* tag 32 (epoch 14, turn 18) | count 32 */
 };
 
 struct sonde__breaker_cell {
@@ -81,13 +91,18 @@ struct sonde__breaker_totals {
 /* Bits of an outcome in a window. */
 enum { SONDE__CALL_FAILED = 1, SONDE__CALL_SLOW = 2 };
 
-/** Adds an outcome to the window of an epoch (which is cleared when it held another's).
- *  size        of the count window; 0 = the time window.
+/** Adds an outcome to the window of an epoch (which is cleared when it held an older one's).
+ *  size        of the count window, 1..SONDE_BREAKER_WINDOW_CALLS_MAX; 0 = the time window.
  *  now_us      of the breaker's clock; time window only.
  *  ret_totals  after it.
  *  Returns true when the totals may reach a threshold now that they did not before. */
 bool sonde__breaker_window_add(struct sonde__breaker_cell *cell, uint32_t epoch, uint32_t size, unsigned call,
                                uint64_t now_us, struct sonde__breaker_totals *ret_totals);
+/** Adds an outcome to the round of HALF_OPEN: as many as there are probes, none of which leaves. False: late. */
+bool sonde__breaker_round_add(struct sonde__breaker_cell *cell, uint32_t epoch, unsigned call,
+                              struct sonde__breaker_totals *ret_totals);
+/** An epoch begins: its window is empty. */
+void sonde__breaker_window_begin(struct sonde__breaker_cell *cell, uint32_t epoch);
 /** Totals as they are; all zero when the window holds nothing of the epoch. Also for the agent's copies of a cell. */
 void sonde__breaker_window_totals(const struct sonde__breaker_cell *cell, uint32_t epoch, bool by_time, uint64_t now_us,
                                   struct sonde__breaker_totals *ret_totals);

@@ -86,7 +86,7 @@ static struct sonde_breaker make(const struct sonde_breaker_options *o, uint32_t
     own->clock = o->clock;
     own->user = o->user;
     sonde__breaker_instruments(o->name, own);
-    atomic_store(&cell->entered[0], clock_us(o) & 0xFFFFFFFFFFFFu);
+    atomic_store(&cell->entered[0], sonde__breaker_time_word(0, clock_us(o)));
     atomic_store(&cell->state, sonde__breaker_word(o->state, 0, 0));
     atomic_store_explicit(&cell->is_made, is_made, memory_order_release);
     atomic_store_explicit(&sonde__breakers.count, breaker.index, memory_order_release);

@@ -30,10 +30,10 @@ static void on_change(void *user, const struct sonde_breaker_change *change) {
 
 static struct sonde_breaker_options base(void) {
     static unsigned number;
-    static char names[64][16];
+    static char names[256][16];
     struct sonde_breaker_options options = SONDE_BREAKER_OPTIONS_INIT;
-    snprintf(names[number % 64], sizeof names[0], "b%u", number);
-    options.name = names[number++ % 64];
+    snprintf(names[number % 256], sizeof names[0], "b%u", number);
+    options.name = names[number++ % 256];
     options.clock = fake_clock;
     options.on_change = on_change;
     options.minimum_calls = 4;
@@ -315,6 +315,69 @@ static enum sonde_outcome classify(void *user, int error, const void *result) {
         return SONDE_OUTCOME_IGNORED;
     return error || (result && *(const int *)result < 0) ? SONDE_OUTCOME_FAILURE : SONDE_OUTCOME_SUCCESS;
 }
+static void probes_that_say_nothing_for_long_do_no_harm(void **state) {
+    (void)state;
+    struct sonde_breaker_permit permit;
+    for (int cycles = 60; cycles < 140; cycles += 4) { /* of two epochs each */
+        struct sonde_breaker breaker = make(base());
+        calls(breaker, "FFFF");
+        for (int i = 0; i < cycles; i++) {
+            ASSERT_STATE(breaker, OPEN);
+            time_ns += 10 * SECOND;
+            for (int probe = 0; probe < 2; probe++)
+                assert_int_equal(sonde_breaker_admit(breaker, &permit), SONDE_ADMITTED_PROBE);
+            time_ns += 10 * SECOND;
+            assert_int_equal(sonde_breaker_admit(breaker, &permit), SONDE_REJECTED); /* they leaked: open again */
+        }
+        time_ns += 10 * SECOND;
+        calls(breaker, "SS");
+        ASSERT_STATE(breaker, CLOSED);
+        calls(breaker, "SFS");
+        ASSERT_STATE(breaker, CLOSED);
+        calls(breaker, "F");
+        ASSERT_STATE(breaker, OPEN);
+    }
+}
+
+static void any_clock_and_any_wait_will_do(void **state) {
+    (void)state;
+    struct sonde_breaker_permit permit;
+    uint64_t before = time_ns;
+    struct sonde_breaker_options options = base();
+    options.wait_ns = UINT64_MAX; /* for ever */
+    struct sonde_breaker endless = make(options);
+    calls(endless, "FFFF");
+    time_ns += UINT64_C(86400) * 365 * SECOND;
+    assert_int_equal(sonde_breaker_admit(endless, &permit), SONDE_REJECTED);
+    time_ns = UINT64_C(1764000000) * SECOND; /* since 1970 */
+    struct sonde_breaker breaker = make(base());
+    calls(breaker, "FFFF");
+    assert_int_equal(sonde_breaker_admit(breaker, &permit), SONDE_REJECTED);
+    assert_int_equal(permit.retry_after_ns, 10 * SECOND);
+    time_ns += 10 * SECOND;
+    calls(breaker, "SS");
+    ASSERT_STATE(breaker, CLOSED);
+    time_ns = (UINT64_C(1) << 48) * 1000 - SECOND; /* where ours go round */
+    breaker = make(base());
+    calls(breaker, "FFFF");
+    assert_int_equal(sonde_breaker_admit(breaker, &permit), SONDE_REJECTED);
+    time_ns += 10 * SECOND;
+    calls(breaker, "SS");
+    ASSERT_STATE(breaker, CLOSED);
+    time_ns = before;
+}
+
+static void a_foreign_breaker_is_not_ours_to_open(void **state) {
+    (void)state;
+    assert_int_equal(sonde_breaker_observe("not ours", SONDE_BREAKER_CLOSED), 0);
+    struct sonde_breaker_options options = base();
+    options.name = "not ours";
+    struct sonde_breaker breaker = make(options);
+    for (int i = 0; i < 100; i++)
+        calls(breaker, "FFFF");
+    ASSERT_STATE(breaker, CLOSED);
+}
+
 static void classify_decides(void **state) {
     (void)state;
     struct sonde_breaker_permit permit;
@@ -466,6 +529,9 @@ int main(void) {
         cmocka_unit_test(late_results_of_an_older_epoch_do_not_count),
         cmocka_unit_test(states_set_by_hand),
         cmocka_unit_test(many_epochs_leave_the_window_right),
+        cmocka_unit_test(probes_that_say_nothing_for_long_do_no_harm),
+        cmocka_unit_test(any_clock_and_any_wait_will_do),
+        cmocka_unit_test(a_foreign_breaker_is_not_ours_to_open),
         cmocka_unit_test(classify_decides),
         cmocka_unit_test(a_change_is_a_log_record_of_the_call),
         cmocka_unit_test(bad_options_are_refused),
