@@ -38,8 +38,9 @@ static int check_header(const struct sonde__peer *peer, int fd, uint32_t kind, u
     if (header->magic != SONDE__MAGIC || header->layout_major != SONDE__LAYOUT_MAJOR || header->kind != kind ||
         header->index != index || memcmp(header->process_id, peer->process_id, sizeof header->process_id) != 0)
         return SONDE__REFUSED_LAYOUT;
-    uint64_t size = header->layout_minor < SONDE__LAYOUT_MINOR_EXEMPLARS ? SONDE__PROCESS_SIZE_BEFORE_EXEMPLARS
-                                                                         : SONDE__PROCESS_SIZE;
+    uint64_t size = header->layout_minor < SONDE__LAYOUT_MINOR_EXEMPLARS  ? SONDE__PROCESS_SIZE_BEFORE_EXEMPLARS
+                    : header->layout_minor < SONDE__LAYOUT_MINOR_BREAKERS ? SONDE__PROCESS_SIZE_BEFORE_BREAKERS
+                                                                          : SONDE__PROCESS_SIZE;
     if (kind == SONDE__MEMORY_THREADS) {
         uint64_t ring = header->ring_size;
         if (index >= SONDE__THREAD_MEMORIES_MAX || header->regions != SONDE__REGIONS_PER_MEMORY ||

@@ -20,7 +20,7 @@ static int memory_read(void *self, uint32_t memory, uint64_t offset, void *buffe
  */
 static void exported(void *self, uint32_t collection) {
     const struct sonde__peer *peer = self;
-    if (!peer->process || peer->process->size < SONDE__PROCESS_SIZE)
+    if (!peer->process || peer->process->size < SONDE__PROCESS_SIZE_BEFORE_BREAKERS) /* no exemplars */
         return;
     struct sonde__process *process = peer->process->pages;
     atomic_store_explicit(&process->collection, collection + 1u, memory_order_relaxed);
@@ -29,7 +29,7 @@ static void exported(void *self, uint32_t collection) {
 /* Deltas were taken: an agent that follows us must not send them again. */
 static void deltas_taken(void *self, uint64_t unix_ns) {
     const struct sonde__peer *peer = self;
-    if (!peer->process || peer->process->size < SONDE__PROCESS_SIZE)
+    if (!peer->process)
         return;
     struct sonde__process *process = peer->process->pages;
     atomic_store_explicit(&process->deltas_taken_ns, unix_ns, memory_order_relaxed);

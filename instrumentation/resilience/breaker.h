@@ -8,6 +8,7 @@
 #define SONDE_RESILIENCE_BREAKER_INTERNAL_H
 
 #include "instrumentation/resilience/breaker_cell.h"
+#include "instrumentation/ring/breakers.h"
 #include <sonde/metric.h>
 
 /* How calls end, as sonde.circuit_breaker.call counts them. */
@@ -31,19 +32,22 @@ struct sonde__breaker_own {
     struct sonde_series calls[SONDE__CALL_OUTCOME_COUNT], duration;
 };
 
-/* The table. Cells may move (fork, fresh start): a pointer to one is good for one call. */
+/* The table. Where cells lie is ring/breakers.h's. */
 struct sonde__breakers {
-    uint8_t *_Atomic cells; /* SONDE_BREAKERS_MAX of SONDE__BREAKER_CELL_SIZE bytes; never NULL once count > 0 */
     _Atomic uint32_t count; /* index 1..count are made */
     struct sonde__breaker_own own[SONDE_BREAKERS_MAX];
 };
 extern struct sonde__breakers sonde__breakers __attribute__((visibility("hidden")));
 
-/** Of a handle; NULL for none. */
+/** The same, out of line: no such breaker, or a forked child's first call. */
+struct sonde__breaker_cell *sonde__breaker_cell_find(struct sonde_breaker breaker);
+
+/** Of a handle; NULL for none. Cells may move (fork, fresh start): a pointer to one is good for one call. */
 static inline struct sonde__breaker_cell *sonde__breaker_cell(struct sonde_breaker breaker) {
-    if (breaker.index - 1u >= atomic_load_explicit(&sonde__breakers.count, memory_order_acquire))
-        return NULL;
-    uint8_t *cells = atomic_load_explicit(&sonde__breakers.cells, memory_order_acquire);
+    const struct sonde__breaker_place *place = atomic_load_explicit(&sonde__breaker_place, memory_order_acquire);
+    if (__builtin_expect(breaker.index - 1u >= atomic_load_explicit(&place->count, memory_order_acquire), 0))
+        return sonde__breaker_cell_find(breaker);
+    uint8_t *cells = atomic_load_explicit(&place->cells, memory_order_acquire);
     return (struct sonde__breaker_cell *)(void *)(cells + (breaker.index - 1u) * (size_t)SONDE__BREAKER_CELL_SIZE);
 }
 /** Of a handle that has a cell. */

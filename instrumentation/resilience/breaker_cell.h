@@ -12,6 +12,7 @@
 #ifndef SONDE_RESILIENCE_BREAKER_CELL_H
 #define SONDE_RESILIENCE_BREAKER_CELL_H
 
+#include "instrumentation/ring/layout.h"
 #include <sonde/limits.h>
 #include <sonde/resilience/breaker.h>
 #include <stdatomic.h>
@@ -80,7 +81,6 @@ struct sonde__breaker_cell {
     _Alignas(64) struct sonde__breaker_slice slices[SONDE__BREAKER_SLICES];
     _Alignas(64) _Atomic uint32_t ring[SONDE_BREAKER_WINDOW_CALLS_MAX]; /* epoch 29 | outcome 3 */
 };
-#define SONDE__BREAKER_CELL_SIZE 8192u
 _Static_assert(sizeof(struct sonde__breaker_cell) <= SONDE__BREAKER_CELL_SIZE, "two pages");
 
 /* Totals of a window. */

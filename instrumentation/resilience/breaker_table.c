@@ -2,6 +2,7 @@
 /* Which breakers there are: made under a lock, found by name, never freed. */
 #include "instrumentation/resilience/breaker.h"
 #include "instrumentation/ring/lock.h"
+#include "instrumentation/ring/thread.h"
 #include "instrumentation/wire/writer.h"
 #include <sonde/err.h>
 #include <string.h>
@@ -56,6 +57,20 @@ static void cell_fill(struct sonde__breaker_cell *cell, const struct sonde_break
     memcpy(cell->name, o->name, cell->name_size + 1u);
 }
 
+static struct sonde__breaker_cell *cell_at(uint8_t *cells, struct sonde_breaker breaker) {
+    return (void *)(cells + (breaker.index - 1u) * (size_t)SONDE__BREAKER_CELL_SIZE);
+}
+
+struct sonde__breaker_cell *sonde__breaker_cell_find(struct sonde_breaker breaker) {
+    if (breaker.index - 1u >= atomic_load_explicit(&sonde__breakers.count, memory_order_acquire))
+        return NULL;
+    (void)
+        sonde__process_get(); /* begins the library in the child, which moves the cells: not in the middle of a call */
+    struct sonde__breaker_cell *cell = cell_at(sonde__breakers_lock(private_cells), breaker);
+    sonde__breakers_unlock();
+    return cell;
+}
+
 static struct sonde_breaker find(const char *name) {
     uint32_t count = atomic_load_explicit(&sonde__breakers.count, memory_order_acquire);
     for (struct sonde_breaker breaker = {1}; breaker.index <= count; breaker.index++)
@@ -76,20 +91,19 @@ static uint64_t clock_us(const struct sonde_breaker_options *o) {
 static struct sonde_breaker make(const struct sonde_breaker_options *o, uint32_t is_made) {
     struct sonde_breaker breaker = {atomic_load(&sonde__breakers.count) + 1u};
     struct sonde__breaker_own *own = &sonde__breakers.own[breaker.index - 1u];
-    if (!atomic_load(&sonde__breakers.cells))
-        atomic_store(&sonde__breakers.cells, private_cells);
-    struct sonde__breaker_cell *cell =
-        (void *)(atomic_load(&sonde__breakers.cells) + (breaker.index - 1u) * (size_t)SONDE__BREAKER_CELL_SIZE);
-    cell_fill(cell, o);
     own->classify = o->classify;
     own->on_change = o->on_change;
     own->clock = o->clock;
     own->user = o->user;
-    sonde__breaker_instruments(o->name, own);
+    sonde__breaker_instruments(o->name, own); /* begins the library, if it was not */
+    struct sonde__breaker_cell *cell = cell_at(sonde__breakers_lock(private_cells), breaker);
+    cell_fill(cell, o);
     atomic_store(&cell->entered[0], sonde__breaker_time_word(0, clock_us(o)));
     atomic_store(&cell->state, sonde__breaker_word(o->state, 0, 0));
     atomic_store_explicit(&cell->is_made, is_made, memory_order_release);
     atomic_store_explicit(&sonde__breakers.count, breaker.index, memory_order_release);
+    sonde__breakers_publish(breaker.index);
+    sonde__breakers_unlock();
     return breaker;
 }
 

@@ -4,7 +4,7 @@
  * A process makes two kinds of memfd, both sparse, sealed against shrinking, growing and further sealing
  * before they are handed over (SCM_RIGHTS, see link/protocol.h):
  *
- *   PROCESS (one):    | header page | descriptor log | shared cells | shared histograms | extents | exemplars |
+ *   PROCESS (one):    | header page | descriptor log | shared cells | shared histograms | extents | exemplars | breakers |
  *   THREADS (1..64):  | header page | 16 control pages | 16 x 64 slots | 16 x cells | 16 x histograms | 16 x ring |
  *
  * A region is what one thread uses of a THREADS memfd: control page, slots, cells, histogram arena, ring.
@@ -36,8 +36,9 @@
 
 #define SONDE__MAGIC 0x45444E53u /* "SNDE" */
 #define SONDE__LAYOUT_MAJOR 1u   /* the agent reads every layout of its major */
-#define SONDE__LAYOUT_MINOR 2u   /* 1: steering in the control page; 2: exemplars, behind what PROCESS had before */
+#define SONDE__LAYOUT_MINOR 3u   /* 1: steering in the control page; 2, 3: more behind what PROCESS had before */
 #define SONDE__LAYOUT_MINOR_EXEMPLARS 2u
+#define SONDE__LAYOUT_MINOR_BREAKERS 3u
 #define SONDE__PAGE 4096u
 
 enum sonde__memory_kind { SONDE__MEMORY_PROCESS = 1, SONDE__MEMORY_THREADS = 2 };
@@ -73,8 +74,12 @@ enum sonde__memory_kind { SONDE__MEMORY_PROCESS = 1, SONDE__MEMORY_THREADS = 2 }
 #define SONDE__EXTENTS_AT (SONDE__SHARED_HISTOGRAMS_AT + SONDE__SHARED_HISTOGRAMS_SIZE)
 #define SONDE__EXEMPLARS_AT (SONDE__EXTENTS_AT + SONDE__EXTENTS * SONDE__EXTENT_SIZE)
 #define SONDE__EXEMPLARS_SIZE (4u << 20)
-#define SONDE__PROCESS_SIZE (SONDE__EXEMPLARS_AT + SONDE__EXEMPLARS_SIZE)
+#define SONDE__BREAKERS_AT (SONDE__EXEMPLARS_AT + SONDE__EXEMPLARS_SIZE)
+#define SONDE__BREAKER_CELL_SIZE 8192u /* what is in one: resilience/breaker_cell.h */
+#define SONDE__BREAKERS_SIZE (SONDE_BREAKERS_MAX * SONDE__BREAKER_CELL_SIZE)
+#define SONDE__PROCESS_SIZE (SONDE__BREAKERS_AT + SONDE__BREAKERS_SIZE)
 #define SONDE__PROCESS_SIZE_BEFORE_EXEMPLARS SONDE__EXEMPLARS_AT
+#define SONDE__PROCESS_SIZE_BEFORE_BREAKERS SONDE__BREAKERS_AT
 
 /* First bytes of every memfd. Written once, before the hand-over; magic last. */
 struct sonde__memory_header {
@@ -114,6 +119,7 @@ struct sonde__process {
     _Atomic uint32_t callbacks; /* registered: without any, no use to ask (PULL) */
     _Alignas(64) _Atomic uint32_t collection; /* number of the collection period; the agent counts on when it exported */
     _Atomic uint64_t exemplars_head;          /* bytes of the exemplar arena in use */
+    _Atomic uint32_t breakers;                /* cells that are made: the first so many */
 };
 _Static_assert(sizeof(struct sonde__process) <= SONDE__PAGE, "one page");
 

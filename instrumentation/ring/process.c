@@ -2,6 +2,7 @@
 #include "instrumentation/ring/process.h"
 
 #include "instrumentation/link/link.h"
+#include "instrumentation/ring/breakers.h"
 #include "instrumentation/resource/settings.h"
 #include <sonde/err.h>
 #include <string.h>
@@ -61,6 +62,7 @@ static void memory_make(const uint8_t *previous) {
     } else {
         sonde__report("no shared memory (%s): nothing is recorded, drops are counted", sonde_strerror(error));
     }
+    sonde__breakers_carry(memory.base);
     atomic_store_explicit(&sonde__process_page, page, memory_order_release);
 }
 
@@ -107,10 +109,11 @@ bool sonde__process_begin(void) {
     return true;
 }
 
-/* Gives the pages of a retired memory back; its mapping stays for who is just writing there. */
+/* Gives the pages of a retired memory back; its mapping stays for who is just writing there. So do cells of breakers:
+ * a call must not find zeros in the middle. */
 static void memory_retire(struct sonde__memory *memory, enum sonde__memory_kind kind) {
     if (memory->base)
-        (void)madvise(memory->base, kind == SONDE__MEMORY_THREADS ? SONDE__RINGS_AT : SONDE__PROCESS_SIZE, MADV_REMOVE);
+        (void)madvise(memory->base, kind == SONDE__MEMORY_THREADS ? SONDE__RINGS_AT : SONDE__BREAKERS_AT, MADV_REMOVE);
     for (uint32_t i = 0; memory->base && kind == SONDE__MEMORY_THREADS && i < SONDE__REGIONS_PER_MEMORY; i++)
         (void)madvise(memory->base + SONDE__RINGS_AT + (size_t)i * 2u * SONDE__RING_SIZE, SONDE__RING_SIZE,
                       MADV_REMOVE);

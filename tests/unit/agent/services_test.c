@@ -493,7 +493,8 @@ static void services_refuse_memory_that_is_not_safe(void **state) {
     }
 }
 
-/* The memory that libraries made before there were exemplars: smaller, and the agent keeps its word to read it. */
+/* The memory that libraries made before there were exemplars, and breakers: smaller, and the agent keeps its word to read
+ * it. */
 static void services_take_memory_of_an_older_minor_version(void **state) {
     struct fixture *f = *state;
     struct sonde__memory_message message = {.message = {SONDE__MEMORY, SONDE__PROTOCOL_VERSION, sizeof message},
@@ -512,6 +513,27 @@ static void services_take_memory_of_an_older_minor_version(void **state) {
     assert_int_equal(pwrite(fd, &header, sizeof header, 0), sizeof header);
     assert_int_equal(refusal_of(f, fd), SONDE__REFUSED_SIZE); /* too small for what it says it is */
     header.layout_minor = 0;
+    assert_int_equal(pwrite(fd, &header, sizeof header, 0), sizeof header);
+    peer_fake_send(&f->peer, &message, sizeof message, &fd, 1);
+    assert_int_equal(message_next(f), SONDE__ACCEPT);
+    close(fd);
+}
+
+static void services_take_memory_without_breakers(void **state) {
+    struct fixture *f = *state;
+    struct sonde__memory_message message = {.message = {SONDE__MEMORY, SONDE__PROTOCOL_VERSION, sizeof message},
+                                            .kind = SONDE__MEMORY_PROCESS};
+    struct sonde__memory_header header = {.magic = SONDE__MAGIC,
+                                          .layout_major = SONDE__LAYOUT_MAJOR,
+                                          .layout_minor = SONDE__LAYOUT_MINOR_EXEMPLARS,
+                                          .kind = SONDE__MEMORY_PROCESS,
+                                          .size = SONDE__PROCESS_SIZE_BEFORE_BREAKERS};
+    assert_true(peer_fake_connect(&f->peer, f->rig.path, "old"));
+    assert_int_equal(message_next(f), SONDE__WELCOME);
+    memcpy(header.process_id, f->peer.process_id, 16);
+    int fd = memfd_create("old", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(ftruncate(fd, SONDE__PROCESS_SIZE_BEFORE_BREAKERS), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
     assert_int_equal(pwrite(fd, &header, sizeof header, 0), sizeof header);
     peer_fake_send(&f->peer, &message, sizeof message, &fd, 1);
     assert_int_equal(message_next(f), SONDE__ACCEPT);
@@ -839,6 +861,7 @@ int main(void) {
         CASE(services_wake_by_the_doorbell),
         CASE(services_refuse_memory_that_is_not_safe),
         CASE(services_take_memory_of_an_older_minor_version),
+        CASE(services_take_memory_without_breakers),
         CASE(services_refuse_a_uid_that_is_not_allowed),
         CASE(services_refuse_memory_over_the_quota),
         CASE(services_evict_after_three_violations),
