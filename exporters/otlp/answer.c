@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exporters/otlp/answer.h"
-#include "exporters/delivery/retry_after.h"
 #include "exporters/otlp/otlp_answer.pb-c.h"
+#include "instrumentation/resilience/retry_after.h"
 #include <sonde/err.h>
 #include <stdio.h>
 #include <string.h>

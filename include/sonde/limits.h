@@ -62,7 +62,11 @@
 /* Ways of retrying, and budgets, of a process. */
 #define SONDE_RETRIES_MAX       256u
 #define SONDE_RETRY_BUDGETS_MAX 128u
-/* Bulkheads of a process. */
-#define SONDE_BULKHEADS_MAX 256u
+/* Bulkheads, rate limiters, timeouts, fallbacks and ways of hedging of a process. */
+#define SONDE_BULKHEADS_MAX   256u
+#define SONDE_RATE_LIMITS_MAX 256u
+#define SONDE_TIMEOUTS_MAX    256u
+#define SONDE_FALLBACKS_MAX   256u
+#define SONDE_HEDGES_MAX      256u
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/propagation/entry.h"
-#include "instrumentation/trace/rate.h"
+#include "instrumentation/context/clock.h"
+#include "instrumentation/context/rate.h"
 #include <sonde/err.h>
+#include <string.h>
 
 /* internal: the interval and the slack of struct sonde__rate, and the word that moves. All zero: nothing is believed. */
 enum { INTERVAL, SLACK, WORD };

@@ -40,6 +40,12 @@ static const struct sonde_instrument_options options[SONDE__RESILIENCE_METRIC_CO
         OBSERVED(SONDE_OBSERVABLE_UP_DOWN_COUNTER, "sonde.resilience.bulkhead.queued", "{call}", "Calls that wait."),
     [SONDE__RESILIENCE_BULKHEAD_REJECTED] =
         COUNTER("sonde.resilience.bulkhead.rejected", "{call}", "Calls for which there was no place."),
+    [SONDE__RESILIENCE_RATE_LIMIT_REJECTED] =
+        COUNTER("sonde.resilience.rate_limit.rejected", "{call}", "Calls for which there was no token."),
+    [SONDE__RESILIENCE_TIMEOUT] = COUNTER("sonde.resilience.timeout", "{timeout}", "Calls that timed out, by scope."),
+    [SONDE__RESILIENCE_FALLBACK] =
+        COUNTER("sonde.resilience.fallback", "{call}", "Calls that were answered by a fallback, by its outcome."),
+    [SONDE__RESILIENCE_HEDGE] = COUNTER("sonde.resilience.hedge", "{call}", "Hedged calls, by whose answer was used."),
 };
 
 #define FAILED UINT32_MAX

@@ -1,89 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Retries. A call's state is the caller's; what is shared is the budget: two words, changed without a lock. */
-#include "instrumentation/resilience/instruments.h"
+/* Retries. A call's state is the caller's; what is shared is the budget (retry_budget.c). */
+#include "instrumentation/resilience/retry.h"
+#include "instrumentation/resilience/clock.h"
+#include "instrumentation/resilience/retry_after.h"
 #include "instrumentation/resilience/table.h"
 #include "instrumentation/ring/fd.h"
 #include <math.h>
 #include <sonde/err.h>
-#include <sonde/resilience/retry.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
 #define MS        UINT64_C(1000000)
-#define MILLI     1000 /* tokens are counted in thousandths */
-#define IS_ACTIVE 1u   /* counted in its budget */
-#define IS_RETRY  2u   /* its attempt is a retry, counted in its budget */
-
-/* ---- budgets ---- */
-
-static struct budget {
-    char name[SONDE__KIT_NAME_SIZE_MAX + 1];
-    int64_t tokens_max, token_ratio;
-    double share;
-    uint32_t share_min;
-    _Alignas(64) _Atomic int64_t tokens;
-    _Atomic uint32_t active, retrying;
-} budgets[SONDE_RETRY_BUDGETS_MAX];
-static struct sonde__kit_table budget_table = {
-    .capacity = SONDE_RETRY_BUDGETS_MAX, .element_size = sizeof budgets[0], .elements = budgets};
-
-static void budget_fill(void *at, const void *options) {
-    struct budget *budget = at;
-    const struct sonde_retry_budget_options *o = options;
-    budget->tokens_max = (int64_t)(o->tokens_max * MILLI);
-    budget->token_ratio = (int64_t)((o->token_ratio > 0 ? o->token_ratio : 0.1) * MILLI);
-    budget->share = o->share;
-    budget->share_min = o->share_min ? o->share_min : 3;
-    atomic_store(&budget->tokens, budget->tokens_max);
-}
-
-int sonde_retry_budget_create(const struct sonde_retry_budget_options *options, struct sonde_retry_budget *ret_budget) {
-    struct sonde_retry_budget_options o = SONDE_RETRY_BUDGET_OPTIONS_INIT;
-    memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
-    ret_budget->index = 0;
-    if (!(o.tokens_max >= 0 && o.tokens_max <= 1000 && o.token_ratio >= 0 && o.token_ratio <= 1000 && o.share >= 0 &&
-          o.share <= 1))
-        return SONDE_EINVALID;
-    return sonde__kit_find_or_make(&budget_table, o.name, budget_fill, &o, &ret_budget->index);
-}
-
-static struct budget *budget_get(struct sonde_retry_budget budget) {
-    return sonde__kit_get(&budget_table, budget.index);
-}
-
-static void budget_result(struct budget *budget, enum sonde_outcome outcome) {
-    if (!budget || !budget->tokens_max || outcome == SONDE_OUTCOME_IGNORED)
-        return;
-    int64_t seen = atomic_load_explicit(&budget->tokens, memory_order_relaxed), next;
-    do {
-        next = outcome == SONDE_OUTCOME_SUCCESS ? seen + budget->token_ratio : seen - MILLI;
-        next = next < 0 ? 0 : next > budget->tokens_max ? budget->tokens_max : next;
-    } while (next != seen && !atomic_compare_exchange_weak(&budget->tokens, &seen, next));
-}
-
-/* True when a retry may go out; it is counted then. */
-static bool budget_allows(struct budget *budget) {
-    if (!budget)
-        return true;
-    if (budget->tokens_max && atomic_load(&budget->tokens) * 2 <= budget->tokens_max)
-        return false;
-    uint32_t retrying = atomic_load(&budget->retrying);
-    do {
-        double most = budget->share * (double)atomic_load(&budget->active);
-        if (budget->share > 0 && retrying >= (most > budget->share_min ? (uint32_t)most : budget->share_min))
-            return false;
-    } while (!atomic_compare_exchange_weak(&budget->retrying, &retrying, retrying + 1));
-    return true;
-}
+#define IS_ACTIVE 1u /* counted in its budget */
+#define IS_RETRY  2u /* its attempt is a retry, counted in its budget */
 
 /* ---- ways of retrying ---- */
 
 enum outcome { DONE_AT_ONCE = 0, DONE_BY_RETRY, FAILED_AT_ONCE, FAILED_AFTER_RETRY, OUTCOME_COUNT };
-enum reason { BY_BUDGET = 0, BY_BREAKER, BY_ATTEMPTS, BY_DEADLINE, BY_PUSHBACK, REASON_COUNT };
+enum reason {
+    BY_BREAKER = 0, /* these three as in enum sonde__refuser */
+    BY_BULKHEAD,
+    BY_RATE_LIMIT,
+    BY_BUDGET,
+    BY_ATTEMPTS,
+    BY_DEADLINE,
+    BY_PUSHBACK,
+    REASON_COUNT
+};
 static const char *const outcome_texts[OUTCOME_COUNT] = {"success_without_retry", "success_with_retry",
                                                          "failure_without_retry", "failure_with_retry"};
-static const char *const reason_texts[REASON_COUNT] = {"budget", "breaker", "attempts", "deadline", "pushback"};
+static const char *const reason_texts[REASON_COUNT] = {"breaker",  "bulkhead", "rate_limit", "budget",
+                                                       "attempts", "deadline", "pushback"};
 
 static struct retry {
     char name[SONDE__KIT_NAME_SIZE_MAX + 1];
@@ -113,7 +60,7 @@ int sonde_retry_create(const struct sonde_retry_options *options, struct sonde_r
     memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
     ret_retry->index = 0;
     if (o.attempts > 100 || !(o.factor == 0 || (o.factor >= 1 && o.factor <= 100)) ||
-        (unsigned)o.jitter > SONDE_JITTER_NONE || (o.budget.index && !budget_get(o.budget)))
+        (unsigned)o.jitter > SONDE_JITTER_NONE || (o.budget.index && !sonde__retry_budget(o.budget)))
         return SONDE_EINVALID;
     return sonde__kit_find_or_make(&retry_table, o.name, retry_fill, &o, &ret_retry->index);
 }
@@ -121,11 +68,7 @@ int sonde_retry_create(const struct sonde_retry_options *options, struct sonde_r
 /* ---- a call ---- */
 
 static uint64_t now_ns(const struct retry *retry) {
-    struct timespec now = {0};
-    if (retry && retry->options.clock)
-        return retry->options.clock(retry->options.user);
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return retry ? sonde__kit_now_by(retry->options.clock, retry->options.user) : sonde__kit_now();
 }
 
 /* 0 <= random < 1 */
@@ -155,27 +98,32 @@ static uint64_t wait_choose(const struct retry *retry, const struct sonde_retry_
     }
 }
 
-static void attempt_end(struct sonde_retry_call *call, struct budget *budget) {
-    if (budget && call->flags & IS_RETRY)
-        atomic_fetch_sub(&budget->retrying, 1);
+static void attempt_end(struct sonde_retry_call *call, struct sonde__retry_budget *budget) {
+    if (call->flags & IS_RETRY)
+        sonde__retry_budget_retry_end(budget);
     call->flags &= ~IS_RETRY;
 }
-static void call_end(struct sonde_retry_call *call, struct retry *retry, struct budget *budget, bool is_done) {
+static void call_end(struct sonde_retry_call *call, struct retry *retry, struct sonde__retry_budget *budget,
+                     bool is_done) {
     attempt_end(call, budget);
-    if (budget && call->flags & IS_ACTIVE)
-        atomic_fetch_sub(&budget->active, 1);
+    if (call->flags & IS_ACTIVE)
+        sonde__retry_budget_call_end(budget);
     call->flags = 0;
     call->retry.index = 0;
     sonde_counter_add(retry->outcomes[(is_done ? DONE_AT_ONCE : FAILED_AT_ONCE) + (call->attempt > 1)], 1);
 }
-static enum sonde_retry_decision give_up(struct sonde_retry_call *call, struct retry *retry, struct budget *budget,
-                                         enum reason reason) {
+static enum sonde_retry_decision give_up(struct sonde_retry_call *call, struct retry *retry,
+                                         struct sonde__retry_budget *budget, enum reason reason) {
     sonde_counter_add(retry->suppressed[reason], 1);
     call_end(call, retry, budget, false);
     return SONDE_RETRY_GIVE_UP;
 }
 
 void sonde_retry_begin(struct sonde_retry retry, uint64_t left_ns, struct sonde_retry_call *ret_call) {
+    sonde__retry_begin_at(retry, 0, left_ns, ret_call);
+}
+void sonde__retry_begin_at(struct sonde_retry retry, uint64_t now, uint64_t left_ns,
+                           struct sonde_retry_call *ret_call) {
     const struct retry *way = sonde__kit_get(&retry_table, retry.index);
     *ret_call = (struct sonde_retry_call){.retry = retry, .attempt = 1, .deadline_ns = UINT64_MAX};
     if (!way)
@@ -184,12 +132,11 @@ void sonde_retry_begin(struct sonde_retry retry, uint64_t left_ns, struct sonde_
     if (left_ns && (!left || left_ns < left))
         left = left_ns;
     if (left)
-        ret_call->deadline_ns = now_ns(way) + left;
-    struct budget *budget = budget_get(way->options.budget);
-    if (budget && budget->share > 0) {
-        atomic_fetch_add(&budget->active, 1);
+        ret_call->deadline_ns = (now && !way->options.clock ? now : now_ns(way)) + left;
+    if (ret_call->deadline_ns < left) /* too late to be counted */
+        ret_call->deadline_ns = UINT64_MAX;
+    if (sonde__retry_budget_call_begin(sonde__retry_budget(way->options.budget)))
         ret_call->flags = IS_ACTIVE;
-    }
 }
 
 /* Does the wait end before the deadline? */
@@ -206,9 +153,9 @@ enum sonde_retry_decision sonde_retry_next(struct sonde_retry_call *call, enum s
     *ret_wait_ns = 0;
     if (!retry)
         return outcome == SONDE_OUTCOME_SUCCESS ? SONDE_RETRY_DONE : SONDE_RETRY_GIVE_UP;
-    struct budget *budget = budget_get(retry->options.budget);
+    struct sonde__retry_budget *budget = sonde__retry_budget(retry->options.budget);
     attempt_end(call, budget);
-    budget_result(budget, outcome);
+    sonde__retry_budget_result(budget, outcome);
     if (outcome != SONDE_OUTCOME_FAILURE) {
         call_end(call, retry, budget, outcome == SONDE_OUTCOME_SUCCESS);
         return outcome == SONDE_OUTCOME_SUCCESS ? SONDE_RETRY_DONE : SONDE_RETRY_GIVE_UP;
@@ -220,7 +167,7 @@ enum sonde_retry_decision sonde_retry_next(struct sonde_retry_call *call, enum s
     uint64_t wait = pushback_ns ? (uint64_t)pushback_ns : wait_choose(retry, call, call->attempt - call->restart);
     if (!is_in_time(retry, call, wait))
         return give_up(call, retry, budget, BY_DEADLINE);
-    if (!budget_allows(budget))
+    if (!sonde__retry_budget_allows(budget))
         return give_up(call, retry, budget, BY_BUDGET);
     call->flags |= budget ? IS_RETRY : 0;
     if (pushback_ns) /* the back-off starts anew: the next wait is that of a first retry */
@@ -233,16 +180,22 @@ enum sonde_retry_decision sonde_retry_next(struct sonde_retry_call *call, enum s
 
 enum sonde_retry_decision sonde_retry_rejected(struct sonde_retry_call *call, uint64_t retry_after_ns,
                                                uint64_t *ret_wait_ns) {
+    return sonde__retry_refused(call, SONDE__REFUSED_BY_BREAKER, retry_after_ns, ret_wait_ns);
+}
+_Static_assert((int)SONDE__REFUSED_BY_BULKHEAD == BY_BULKHEAD && (int)SONDE__REFUSED_BY_RATE_LIMIT == BY_RATE_LIMIT,
+               "refusers are reasons");
+enum sonde_retry_decision sonde__retry_refused(struct sonde_retry_call *call, enum sonde__refuser refuser,
+                                               uint64_t retry_after_ns, uint64_t *ret_wait_ns) {
     struct retry *retry = sonde__kit_get(&retry_table, call->retry.index);
     *ret_wait_ns = 0;
     if (!retry)
         return SONDE_RETRY_GIVE_UP;
-    struct budget *budget = budget_get(retry->options.budget);
+    struct sonde__retry_budget *budget = sonde__retry_budget(retry->options.budget);
     uint64_t wait = wait_choose(retry, call, 1);
     wait =
         wait > retry_after_ns ? wait : retry_after_ns + wait / 8; /* all that were told the same do not come at once */
     if (call->deadline_ns == UINT64_MAX || !is_in_time(retry, call, wait))
-        return give_up(call, retry, budget, call->deadline_ns == UINT64_MAX ? BY_BREAKER : BY_DEADLINE);
+        return give_up(call, retry, budget, call->deadline_ns == UINT64_MAX ? (enum reason)refuser : BY_DEADLINE);
     *ret_wait_ns = wait;
     return SONDE_RETRY_AGAIN;
 }
@@ -250,7 +203,7 @@ enum sonde_retry_decision sonde_retry_rejected(struct sonde_retry_call *call, ui
 void sonde_retry_abandon(struct sonde_retry_call *call) {
     struct retry *retry = sonde__kit_get(&retry_table, call->retry.index);
     if (retry)
-        call_end(call, retry, budget_get(retry->options.budget), false);
+        call_end(call, retry, sonde__retry_budget(retry->options.budget), false);
 }
 
 uint64_t sonde_retry_left_ns(const struct sonde_retry_call *call) {
@@ -270,4 +223,19 @@ int64_t sonde_retry_pushback_grpc(const char *text, size_t size) {
         ms = ms * 10 + (text[i] - '0');
     }
     return ms ? ms * (int64_t)MS : 1; /* at once, but asked for */
+}
+
+int64_t sonde_retry_after_http(const char *text, size_t size, const char *date, size_t date_size) {
+    char after[64] = "", since[64] = ""; /* the longest of the three forms of a date has 33 bytes */
+    struct timespec now = {0};
+    uint64_t wait_ns;
+    if (size < 1 || size >= sizeof after)
+        return 0;
+    memcpy(after, text, size);
+    if (date && date_size < sizeof since)
+        memcpy(since, date, date_size);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (!sonde__retry_after_parse(after, since, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec, &wait_ns))
+        return 0;
+    return wait_ns ? (int64_t)wait_ns : 1; /* at once, but asked for */
 }

@@ -3,7 +3,8 @@
 #ifndef SONDE_TRACE_COMPOSED_H
 #define SONDE_TRACE_COMPOSED_H
 
-#include "instrumentation/trace/rate.h"
+#include "instrumentation/context/rate.h"
+#include "instrumentation/trace/sampler.h"
 
 enum sonde__composed_kind {
     SONDE__COMPOSED_ALWAYS_ON = 0,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/trace/sampler.h"
+#include "instrumentation/context/rate.h"
 #include "instrumentation/ring/steering.h"
-#include "instrumentation/trace/rate.h"
+#include "instrumentation/ring/thread.h"
 #include <math.h>
 #include <sonde/propagation.h>
 #include <string.h>

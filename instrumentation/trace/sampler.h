@@ -6,6 +6,7 @@
 #ifndef SONDE_TRACE_SAMPLER_H
 #define SONDE_TRACE_SAMPLER_H
 
+#include "instrumentation/context/clock.h"
 #include "instrumentation/resource/settings.h"
 #include <sonde/context.h>
 #include <sonde/sampler.h>
@@ -43,6 +44,13 @@ struct sonde__sampling {
         size_t count;
     } added[SONDE_SAMPLER_DEPTH_MAX]; /* to a sampled span */
 };
+
+/** The time, read once for the decision and the span's start. */
+static inline uint64_t sonde__sampling_now(struct sonde__sampling *sampling) {
+    if (!sampling->unix_ns)
+        sampling->unix_ns = sonde__clock_now(&sampling->ticks);
+    return sampling->unix_ns;
+}
 
 /** Decides for a new span and brings its tracestate in line. Returns true: sampled. Any thread; no lock, no memory. */
 bool sonde__sampler_decide(const struct sonde__settings *settings, struct sonde__sampling *sampling);

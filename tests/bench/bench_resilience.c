@@ -2,7 +2,7 @@
 /* Figures of the resilience kit. Durations are handed in, as callers that measure their calls anyway do. */
 #include "tests/bench/bench.h"
 #include "tests/bench/pair.h"
-#include <sonde/resilience/breaker.h>
+#include <sonde/resilience/policy.h>
 #include <sonde/sonde.h>
 
 static struct sonde_breaker closed, open_breaker;
@@ -21,6 +21,34 @@ static void run_open(uint64_t count) {
     for (uint64_t i = 0; i < count; i++) {
         struct sonde_breaker_permit permit;
         if (sonde_breaker_admit(breaker, &permit) != SONDE_REJECTED)
+            bench_dropped(1);
+    }
+}
+static struct sonde_bulkhead bulkhead;
+static struct sonde_rate_limit rate_limit;
+static struct sonde_policy policy = SONDE_POLICY_INIT;
+
+static void run_bulkhead(uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        if (!sonde_bulkhead_enter(bulkhead))
+            bench_dropped(1);
+        sonde_bulkhead_leave(bulkhead);
+    }
+}
+static void run_rate_limit(uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t wait_ns;
+        if (!sonde_rate_limit_admit(rate_limit, &wait_ns))
+            bench_dropped(1);
+    }
+}
+static void run_policy(uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        struct sonde_policy_call call;
+        struct sonde_deadline none = {0};
+        if (sonde_policy_begin(&policy, none, &call) != SONDE_POLICY_CALL)
+            bench_dropped(1);
+        if (sonde_policy_report(&call, SONDE_OUTCOME_SUCCESS, 2500000u + (i & 0xFFFF), 0) != SONDE_POLICY_DONE)
             bench_dropped(1);
     }
 }
@@ -44,10 +72,34 @@ static struct sonde_breaker make(const char *name) {
     return breaker;
 }
 
+/* Every part there is, each with a limit that is not reached. */
+static bool make_policy(void) {
+    struct sonde_bulkhead_options places = SONDE_BULKHEAD_OPTIONS_INIT;
+    struct sonde_rate_limit_options rate = SONDE_RATE_LIMIT_OPTIONS_INIT;
+    struct sonde_timeout_options timeout = SONDE_TIMEOUT_OPTIONS_INIT;
+    struct sonde_retry_budget_options budget = SONDE_RETRY_BUDGET_OPTIONS_INIT;
+    struct sonde_retry_options retry = SONDE_RETRY_OPTIONS_INIT;
+    places.name = rate.name = timeout.name = budget.name = retry.name = "bench";
+    rate.per_second = 1e6;
+    rate.burst = UINT32_MAX; /* an hour's worth */
+    timeout.overall_ns = UINT64_C(5000000000);
+    timeout.attempt_ns = UINT64_C(1000000000);
+    budget.tokens_max = 10;
+    budget.share = 0.2;
+    policy.breaker = closed;
+    return !sonde_bulkhead_create(&places, &bulkhead) && !sonde_rate_limit_create(&rate, &rate_limit) &&
+           !sonde_timeout_create(&timeout, &policy.timeout) && !sonde_retry_budget_create(&budget, &retry.budget) &&
+           !sonde_retry_create(&retry, &policy.retry) && !sonde_fallback_create("bench", &policy.fallback) &&
+           (policy.bulkhead = bulkhead).index && (policy.rate_limit = rate_limit).index;
+}
+
 int main(int argc, char **argv) {
     static const struct bench_row rows[] = {
         {"breaker_closed", run_closed, 2000000, NULL, NULL, NULL},
         {"breaker_open", run_open, 4000000, NULL, NULL, NULL},
+        {"bulkhead", run_bulkhead, 4000000, NULL, NULL, NULL},
+        {"rate_limit", run_rate_limit, 4000000, NULL, NULL, NULL},
+        {"policy_success", run_policy, 1000000, NULL, NULL, NULL},
         {"breaker_closed_2t", NULL, BENCH_PAIR_COUNT, NULL, closed_2t, closed_1t},
     };
     if (argc == 2 && strcmp(argv[1], "--list") == 0)
@@ -57,6 +109,8 @@ int main(int argc, char **argv) {
     closed = make("closed");
     open_breaker = make("open");
     if (sonde_breaker_state_set(open_breaker, SONDE_BREAKER_OPEN, UINT64_C(3600000000000)))
+        return 1;
+    if (!make_policy())
         return 1;
     return bench_main(argc, argv, rows, sizeof rows / sizeof *rows);
 }

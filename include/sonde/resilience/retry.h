@@ -128,6 +128,12 @@ SONDE_API uint64_t sonde_retry_left_ns(const struct sonde_retry_call *call);
 /** Reads the metadata value grpc-retry-pushback-ms: as pushback_ns; anything but a number >= 0 forbids a retry. */
 SONDE_API int64_t sonde_retry_pushback_grpc(const char *text, size_t size);
 
+/** Reads the HTTP header Retry-After (seconds or a date): as pushback_ns, at most 300 s; 0 when it is neither, or absent
+ *  (size 0): then nothing was asked.
+ *  date  the answer's Date header, or NULL: a date is measured against the peer's own clock where it tells it.
+ *  Source: RFC 9110, 10.2.3. */
+SONDE_API int64_t sonde_retry_after_http(const char *text, size_t size, const char *date, size_t date_size);
+
 SONDE_END
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "exporters/delivery/retry_after.h"
+#include "instrumentation/resilience/retry_after.h"
 // clang-format off
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "exporters/delivery/retry_after.h"
+#include "instrumentation/resilience/retry_after.h"
 #include <string.h>
 
 /* What is left of the text; every take_* moves it on success. No libc parser is used: strptime() and strtol() follow
@@ -96,7 +96,7 @@ bool sonde__http_date_parse(const char *text, int64_t *ret_unix_s) {
 }
 
 bool sonde__retry_after_parse(const char *text, const char *date, uint64_t unix_ns, uint64_t *ret_ns) {
-    const uint64_t max_s = SONDE_RETRY_AFTER_NS_MAX / 1000000000u;
+    const uint64_t max_s = SONDE__RETRY_AFTER_NS_MAX / 1000000000u;
     if (text[0] >= '0' && text[0] <= '9') {
         uint64_t seconds = 0;
         for (const char *at = text; *at; at++) {

@@ -3,13 +3,13 @@
  * moves that time on by one interval; there is none when it lies too far ahead. In any stretch of time of length W at
  * most burst + W / interval tokens go out. No lock: who loses the race for the word tries again, and somebody has won.
  */
-#ifndef SONDE_TRACE_RATE_H
-#define SONDE_TRACE_RATE_H
+#ifndef SONDE_CONTEXT_RATE_H
+#define SONDE_CONTEXT_RATE_H
 
-#include "instrumentation/context/clock.h"
-#include "instrumentation/ring/thread.h"
-#include "instrumentation/trace/sampler.h"
 #include <math.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #define SONDE__RATE_MAX     1e6
 /* A clock that was set back by more than this (and the bucket) makes the bucket full, else nothing would go out until
@@ -24,6 +24,7 @@ struct sonde__rate {
 /** per_second above 0; burst 0 = a second's worth, at least 1. False: there is never a token, or it cannot be counted.
  */
 static inline bool sonde__rate_set(struct sonde__rate *rate, double per_second, uint32_t burst) {
+    *rate = (struct sonde__rate){0};
     if (!(per_second > 0) || per_second > SONDE__RATE_MAX)
         return false;
     double interval = ceil(1e9 / per_second), tokens = burst ? burst : per_second > 1 ? floor(per_second) : 1;
@@ -46,11 +47,10 @@ static inline bool sonde__rate_take(const struct sonde__rate *rate, _Atomic uint
     return true;
 }
 
-/** The time, read once for the decision and the span's start. */
-static inline uint64_t sonde__sampling_now(struct sonde__sampling *sampling) {
-    if (!sampling->unix_ns)
-        sampling->unix_ns = sonde__clock_now(&sampling->ticks);
-    return sampling->unix_ns;
+/** How long until there is a token, as things are now; 0 = there is one. */
+static inline uint64_t sonde__rate_wait(const struct sonde__rate *rate, const _Atomic uint64_t *word, uint64_t now_ns) {
+    uint64_t full_ns = atomic_load_explicit(word, memory_order_relaxed), token_ns = now_ns + rate->slack_ns;
+    return full_ns > token_ns ? full_ns - token_ns : 0;
 }
 
 #endif
