@@ -120,21 +120,23 @@ static int failed(const char *kind, const char *name, const char *text, int erro
 }
 
 static int open_inlets(struct sonde_daemon *daemon) {
-    const struct sonde_receiver_env env = {.loop = daemon->loop,
-                                           .seams = daemon->seams,
-                                           .queue = daemon->queue,
-                                           .ledger = &daemon->ledger,
-                                           .series = daemon->series,
-                                           .steering = &daemon->steering,
-                                           .socket_path = daemon->socket_path,
-                                           .peer_gone = on_peer_gone,
-                                           .peer_gone_user = daemon,
-                                           .pulled = sonde__pull_look,
-                                           .pulled_user = daemon};
+    struct sonde_receiver_env env = {.loop = daemon->loop,
+                                     .seams = daemon->seams,
+                                     .queue = daemon->queue,
+                                     .ledger = &daemon->ledger,
+                                     .series = daemon->series,
+                                     .steering = &daemon->steering,
+                                     .socket_path = daemon->socket_path,
+                                     .peer_gone = on_peer_gone,
+                                     .peer_gone_user = daemon,
+                                     .pulled = sonde__pull_look,
+                                     .pulled_user = daemon,
+                                     .http = sonde_http_curl_interface(daemon->http)};
     for (size_t i = 0; i < daemon->config->counts[SONDE_CONFIG_RECEIVERS]; i++) {
         const struct sonde_config_instance *instance = &daemon->config->instances[SONDE_CONFIG_RECEIVERS][i];
         struct sonde__inlet inlet = {.name = instance->name, .ops = instance->kind.ops};
         char text[400] = "";
+        env.name = instance->name;
         int error = inlet.ops->create(instance->config, &env, &inlet.self, text, sizeof text);
         if (error)
             return failed("receiver", inlet.name, text, error);

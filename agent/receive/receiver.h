@@ -9,6 +9,7 @@
 #include "agent/queue/queue.h"
 #include "agent/receive/steering.h"
 #include "agent/series/series.h"
+#include "exporters/http.h"
 
 /** One peer, for the page and `sonde status`. */
 struct sonde_peer_view {
@@ -22,6 +23,7 @@ struct sonde_peer_view {
 };
 
 struct sonde_receiver_env {
+    const char *name; /* of this instance, "prometheus_scrape/shop" */
     struct sonde_loop *loop;
     const struct sonde_seams *seams;
     struct sonde_queue *queue;
@@ -36,6 +38,7 @@ struct sonde_receiver_env {
     /** A peer that was asked by pull() answered, or went. May be NULL. */
     void (*pulled)(void *user);
     void *pulled_user;
+    struct sonde__http_client http;
 };
 
 struct sonde_receiver_ops {

@@ -103,6 +103,21 @@ static bool next_point(void *self, const struct sonde_metric *metric, uint32_t *
     return true;
 }
 
+void sonde_series_each(const struct sonde_series_source *source,
+                       void (*visit)(void *user, const struct sonde_metric *metric,
+                                     const struct sonde_metric_point *point),
+                       void *user) {
+    struct sonde_metric metric;
+    struct sonde_metric_point point;
+    for (uint32_t number = 1; !source->reader && number <= source->points.metric_count; number++) {
+        if (!metric_at(source, number, &metric))
+            continue;
+        for (uint32_t at = 0; pushed_point(source, number, &at, &point);)
+            if (source->points.points[at - 1].generation == source->points.generation)
+                visit(user, &metric, &point);
+    }
+}
+
 struct sonde_metric_feed sonde_series_feed(struct sonde_series_store *store) {
     return (struct sonde_metric_feed){next_metric, next_point, store};
 }

@@ -13,11 +13,14 @@ static void *grow(const struct sonde_alloc *alloc, void *old, uint32_t *capacity
     return grown;
 }
 
-static int metric_find(const struct series_points *points, const struct sonde_series_value *value,
-                       uint32_t *ret_metric) {
-    for (uint32_t i = 0; i < points->metric_count; i++) {
+static int metric_find(struct series_points *points, const struct sonde_series_value *value, uint32_t *ret_metric) {
+    /* Values come family by family, whose few names take turns: from a little before the last one it is not far. */
+    uint32_t first = points->metric_last > 4 ? points->metric_last - 4 : 0;
+    for (uint32_t n = 0; n < points->metric_count; n++) {
+        uint32_t i = first + n < points->metric_count ? first + n : first + n - points->metric_count;
         if (strcmp(points->metrics[i].name, value->name) != 0)
             continue;
+        points->metric_last = i;
         if (points->metrics[i].kind != value->kind || points->metrics[i].is_double != value->is_double)
             return SONDE_EINVALID;
         *ret_metric = i;
@@ -46,6 +49,7 @@ static int metric_add(struct series_points *points, const struct sonde_alloc *al
                                      .description = memcpy(text + name_size + unit_size, description, description_size),
                                      .kind = value->kind,
                                      .is_double = value->is_double};
+    points->metric_last = points->metric_count;
     *ret_metric = points->metric_count++;
     return 0;
 }
@@ -117,6 +121,20 @@ static struct series_point *point_add(struct series_points *points, const struct
     return point;
 }
 
+/* A total whose beginning nobody told: it is when we saw it first, and what it was then is no news (the first delta
+ * leaves it out); a total that fell began anew. */
+static void point_start(struct series_point *point, const struct sonde_series_value *value, uint64_t now) {
+    bool is_new = point->set_unix_ns == 0;
+    if (is_new)
+        point->previous = (struct series_previous){
+            .value = (uint64_t)value->int64, .start_unix_ns = now, .time_unix_ns = now, .is_known = true};
+    if (is_new && value->is_double)
+        memcpy(&point->previous.value, &value->float64, sizeof value->float64);
+    bool fell = value->is_double ? value->float64 < point->float64 : value->int64 < point->int64;
+    if (is_new || (fell && value->kind == SONDE_COUNTER))
+        point->start_unix_ns = now;
+}
+
 int series_points_set(struct series_points *points, const struct sonde_seams *seams,
                       const struct sonde_series_value *value) {
     uint8_t attributes[SONDE_SERIES_ATTRIBUTES_SIZE_MAX];
@@ -137,12 +155,54 @@ int series_points_set(struct series_points *points, const struct sonde_seams *se
         point = point_add(points, &seams->alloc, metric, hash, attributes, size);
     if (!point)
         return -ENOMEM;
+    uint64_t now = seams->time.unix_ns(seams->time.self);
+    if (value->start_is_unknown)
+        point_start(point, value, now);
+    else
+        point->start_unix_ns = value->start_unix_ns;
     point->generation = points->generation;
-    point->start_unix_ns = value->start_unix_ns;
-    point->set_unix_ns = seams->time.unix_ns(seams->time.self);
+    point->set_unix_ns = now;
     point->int64 = value->int64;
     point->float64 = value->float64;
     return 0;
+}
+
+void series_points_start(struct series_points *points, const char *name, const struct sonde_attribute *attributes,
+                         size_t count, uint64_t start_unix_ns) {
+    uint8_t bytes[SONDE_SERIES_ATTRIBUTES_SIZE_MAX];
+    size_t size, left_out;
+    if (sonde__attributes_encode(attributes, count, bytes, &size, &left_out))
+        return;
+    for (uint32_t metric = 0; metric < points->metric_count; metric++) {
+        if (strcmp(points->metrics[metric].name, name) != 0)
+            continue;
+        struct series_point *point = point_find(points, metric, sonde__bytes_hash(bytes, size, metric), bytes, size);
+        if (point && point->previous.start_unix_ns == point->start_unix_ns) /* the same life, better known */
+            point->previous.start_unix_ns = start_unix_ns;
+        if (point)
+            point->start_unix_ns = start_unix_ns;
+        return;
+    }
+}
+
+/* Lets go of metrics without points: their names may be another kind's next time, and are not kept for ever. */
+static void metrics_compact(struct series_points *points, const struct sonde_alloc *alloc) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < points->metric_count; i++) {
+        struct series_metric metric = points->metrics[i];
+        if (!metric.first_point) {
+            sonde_alloc_free(alloc, metric.name);
+            continue;
+        }
+        for (uint32_t at = kept == i ? 0 : metric.first_point; at; at = points->points[at - 1].next) {
+            struct series_point *point = &points->points[at - 1];
+            point->metric = kept;
+            point->hash = sonde__bytes_hash(point->attributes, point->attributes_size, kept);
+        }
+        points->metrics[kept++] = metric;
+    }
+    points->metric_count = kept;
+    points->metric_last = 0;
 }
 
 void series_points_sweep(struct series_points *points, const struct sonde_seams *seams) {
@@ -160,6 +220,7 @@ void series_points_sweep(struct series_points *points, const struct sonde_seams 
         metric->first_point = ++kept;
     }
     points->point_count = kept;
+    metrics_compact(points, &seams->alloc);
     if (points->slot_count)
         slots_rebuild(points);
     points->generation++;

@@ -41,10 +41,38 @@ struct sonde_series_value {
     int64_t int64;
     double float64;
     uint64_t start_unix_ns;
+    bool start_is_unknown; /* another's total: it begins when it was first set, and again when it falls */
 };
 int sonde_series_set(struct sonde_series_source *source, const struct sonde_series_value *value);
-/** Removes the source's series that were not set since the last call (a group that is gone). */
+/** Says when a series that was set began. Attributes as there. */
+void sonde_series_start(struct sonde_series_source *source, const char *name, const struct sonde_attribute *attributes,
+                        size_t count, uint64_t start_unix_ns);
+/** All that is set so far counts as not set: the next sweep removes it. */
+void sonde_series_expire(struct sonde_series_source *source);
+/** Lets the stages look at the source, then removes its series that were not set since the last call (a group that is
+ *  gone). */
 void sonde_series_sweep(struct sonde_series_source *source);
+
+/* ---- stages: processors that make series of series ---- */
+
+#define SONDE_SERIES_STAGES_MAX 32u
+struct sonde_series_stage {
+    /** All of a pushed source's values are set: looks at them (sonde_series_each()), and sets what it makes of them in
+     *  the same source. */
+    void (*look)(void *self, struct sonde_series_source *source);
+    /** The source is about to go. Optional. */
+    void (*gone)(void *self, struct sonde_series_source *source);
+    void *self;
+};
+/** Returns 0, SONDE_EFULL. */
+int sonde_series_stage_add(struct sonde_series_store *store, const struct sonde_series_stage *stage);
+void sonde_series_stage_remove(struct sonde_series_store *store, const void *self);
+/** Visits the series of a pushed source that were set since its last sweep, metric by metric. Nothing may be set
+ *  meanwhile. */
+void sonde_series_each(const struct sonde_series_source *source,
+                       void (*visit)(void *user, const struct sonde_metric *metric,
+                                     const struct sonde_metric_point *point),
+                       void *user);
 
 /** A source that is pulled: `pull` is called before each read and sets values (agent's own counters). */
 void sonde_series_source_on_pull(struct sonde_series_source *source, void (*pull)(void *user), void *user);

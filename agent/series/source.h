@@ -31,7 +31,8 @@ struct series_points {
     struct series_point *points;
     uint32_t *slots;
     uint32_t metric_count, metric_capacity, point_count, point_capacity, slot_count;
-    uint32_t generation; /* of the current sweep */
+    uint32_t generation;  /* of the current sweep */
+    uint32_t metric_last; /* found last */
 };
 
 struct sonde_series_source {
@@ -63,6 +64,8 @@ struct sonde_series_store {
     bool exports; /* somebody exports: the dead wait for it */
     enum sonde_temporality temporality;
     uint64_t since_unix_ns; /* when this agent began */
+    struct sonde_series_stage stages[SONDE_SERIES_STAGES_MAX];
+    uint32_t stage_count;
 };
 
 /** Reads the exemplars of all living services. */
@@ -72,6 +75,8 @@ void series_exemplars_exported(struct sonde_series_source *source);
 
 int series_points_set(struct series_points *points, const struct sonde_seams *seams,
                       const struct sonde_series_value *value);
+void series_points_start(struct series_points *points, const char *name, const struct sonde_attribute *attributes,
+                         size_t count, uint64_t start_unix_ns);
 void series_points_sweep(struct series_points *points, const struct sonde_seams *seams);
 void series_points_deinit(struct series_points *points, const struct sonde_seams *seams);
 

@@ -51,6 +51,9 @@ void sonde_series_source_destroy(struct sonde_series_source *source) {
     if (!source)
         return;
     struct sonde_series_store *store = source->store;
+    for (uint32_t i = 0; i < store->stage_count; i++)
+        if (store->stages[i].gone)
+            store->stages[i].gone(store->stages[i].self, source);
     if (source->previous)
         source->previous->next = source->next;
     else
@@ -70,7 +73,34 @@ int sonde_series_set(struct sonde_series_source *source, const struct sonde_seri
     return series_points_set(&source->points, source->store->seams, value);
 }
 
+void sonde_series_start(struct sonde_series_source *source, const char *name, const struct sonde_attribute *attributes,
+                        size_t count, uint64_t start_unix_ns) {
+    series_points_start(&source->points, name, attributes, count, start_unix_ns);
+}
+
+void sonde_series_expire(struct sonde_series_source *source) {
+    source->points.generation++;
+}
+
+int sonde_series_stage_add(struct sonde_series_store *store, const struct sonde_series_stage *stage) {
+    if (store->stage_count == SONDE_SERIES_STAGES_MAX)
+        return SONDE_EFULL;
+    store->stages[store->stage_count++] = *stage;
+    return 0;
+}
+
+void sonde_series_stage_remove(struct sonde_series_store *store, const void *self) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < store->stage_count; i++)
+        if (store->stages[i].self != self)
+            store->stages[kept++] = store->stages[i];
+    store->stage_count = kept;
+}
+
 void sonde_series_sweep(struct sonde_series_source *source) {
+    struct sonde_series_store *store = source->store;
+    for (uint32_t i = 0; i < store->stage_count; i++)
+        store->stages[i].look(store->stages[i].self, source);
     series_points_sweep(&source->points, source->store->seams);
 }
 
