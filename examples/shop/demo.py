@@ -8,10 +8,11 @@ import sys
 import time
 
 from stage import Stage, wait_until
-from traces import SERVICES, Traces
+from traces import REJECTION, SERVICES, Traces
 
 RATE = 40
 CHECK_SECONDS = 6
+TROUBLE = {"PAYMENTS_FAIL_RATE": 0.1, "PAYMENTS_SLOW_RATE": 0.05, "PAYMENTS_OUTAGE_AFTER": 2, "PAYMENTS_OUTAGE_FOR": 1.5}
 
 
 def say(text):
@@ -59,12 +60,15 @@ def verdict(stage, accepted):
         "lag_series": "sonde.messaging.consumer.lag" in report["metrics"],
         "ledger_balances": ledger.balances(),
         "complaints": report["errors"],
+        "breaker": [f"{t['from']}->{t['to']}" for t in stage.sink.transitions("payments")],
+        "rejected": sum(s["name"] == REJECTION for s in spans),
+        "fallbacks": sum(s["attributes"].get("shop.payment.method") == "account" for s in spans),
     }
 
 
 def check(stage):
     began = time.monotonic()
-    stage.start_all(PAYMENTS_FAIL_RATE=0.1, PAYMENTS_SLOW_RATE=0.05)
+    stage.start_all(**TROUBLE)
     accepted, counts = stage.load(RATE, CHECK_SECONDS)
     say(f"load: {counts}")
     traces, result = verdict(stage, accepted)
@@ -72,19 +76,22 @@ def check(stage):
     order = traces.most_telling(accepted)
     if order:
         say(traces.waterfall(order))
+    breaker_did_all = {"closed->open", "open->half_open", "half_open->closed"} <= set(result["breaker"])
     good = (result["services"] == 3 and result["traces"] > 0 and result["joined"] == result["traces"] and result["lost"] == 0
-            and result["ledger_balances"] and not result["complaints"] and counts["accepted"] == len(accepted))
+            and result["ledger_balances"] and not result["complaints"] and counts["accepted"] == len(accepted)
+            and breaker_did_all and result["rejected"] and result["fallbacks"])
     print(json.dumps(result), flush=True)
     return 0 if good else 1
 
 
 def show(stage):
-    stage.start_all(PAYMENTS_FAIL_RATE=0.1, PAYMENTS_SLOW_RATE=0.05)
+    stage.start_all(**TROUBLE | {"PAYMENTS_OUTAGE_FOR": 5, "PAYMENTS_OUTAGE_EVERY": 30})
     accepted, counts = stage.load(RATE, 3)
     wait_until(stage.shipped, 20, "every order shipped")
     order = wait_until(lambda: Traces(stage.sink.spans()).most_telling(accepted), 20, "a joined trace at the backend")
     print(Traces(stage.sink.spans()).waterfall(order))
-    print(f"\n{counts['accepted']} orders accepted. Traffic goes on at {RATE // 4} orders a second:\n"
+    print(f"\n{counts['accepted']} orders accepted. Traffic goes on at {RATE // 4} orders a second, and every 30 s `payments` has "
+          "an outage:\n"
           f"  status page   http://127.0.0.1:{stage.page}/\n"
           f"  metrics       http://127.0.0.1:{stage.page}/metrics\n"
           f"  an order      curl -d '{{\"order\":\"mine\",\"amount\":5}}' {stage.orders_url}\n"

@@ -14,7 +14,7 @@ static size_t discard(char *data, size_t size, size_t count, void *user) {
     return size * count;
 }
 
-long shop_post(const char *url, const char *json, int resend_count) {
+long shop_post(const char *url, const char *json, const struct shop_attempt *attempt) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, once_init);
     CURL *curl = curl_easy_init();
@@ -24,8 +24,9 @@ long shop_post(const char *url, const char *json, int resend_count) {
     sonde_http_client_init(&span);
     span.method = sonde_text("POST");
     span.url = sonde_text(url);
-    span.resend_count = (uint32_t)resend_count;
+    span.resend_count = attempt->resend_count;
     sonde_http_client_start(&span, &carrier); /* its context is in the headers now */
+    sonde_breaker_describe(attempt->breaker, attempt->permit, &span.span);
 
     CURLcode code = CURLE_OUT_OF_MEMORY;
     long status = 0;

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* payments: takes the money, or is slow, or says 503. How often is set by PAYMENTS_FAIL_RATE and PAYMENTS_SLOW_RATE
- * (0..1), how slow by PAYMENTS_SLOW_MS. */
+ * (0..1), how slow by PAYMENTS_SLOW_MS. An outage, in which every payment fails, is played by PAYMENTS_OUTAGE_AFTER,
+ * PAYMENTS_OUTAGE_FOR and PAYMENTS_OUTAGE_EVERY: seconds from the first payment to its begin, of its length (0 = none),
+ * and from one to the next (0 = it does not come again). */
 #include "shop.h"
+#include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
 static double fail_rate, slow_rate, slow_ms;
+static double outage_after, outage_for, outage_every;
 static struct sonde_instrument taken;
 
 static double chance(void) {
@@ -13,6 +18,20 @@ static double chance(void) {
     if (!seed)
         seed = (unsigned)time(NULL) ^ (unsigned)(uintptr_t)&seed;
     return (double)rand_r(&seed) / (double)RAND_MAX;
+}
+
+static double first_payment;
+static void first_payment_note(void) {
+    first_payment = shop_seconds();
+}
+
+static bool bank_is_down(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, first_payment_note);
+    double at = shop_seconds() - first_payment;
+    if (outage_every > 0)
+        at = fmod(at, outage_every);
+    return at >= outage_after && at < outage_after + outage_for;
 }
 
 /* Asks the bank; here a wait and a throw of dice. */
@@ -30,7 +49,7 @@ static bool authorize(double amount) {
     struct timespec wait = {(time_t)(wait_ms / 1e3), (long)((uint64_t)(wait_ms * 1e6) % 1000000000u)};
     (void)nanosleep(&wait, NULL);
 
-    bool ok = chance() >= fail_rate;
+    bool ok = !bank_is_down() && chance() >= fail_rate;
     if (ok)
         sonde_span_add_event(&span, SONDE_NAME("payment.authorized"), 0, NULL, 0);
     else
@@ -58,6 +77,9 @@ int main(void) {
     fail_rate = shop_env_number("PAYMENTS_FAIL_RATE", 0.1);
     slow_rate = shop_env_number("PAYMENTS_SLOW_RATE", 0.1);
     slow_ms = shop_env_number("PAYMENTS_SLOW_MS", 120);
+    outage_after = shop_env_number("PAYMENTS_OUTAGE_AFTER", 0);
+    outage_for = shop_env_number("PAYMENTS_OUTAGE_FOR", 0);
+    outage_every = shop_env_number("PAYMENTS_OUTAGE_EVERY", 0);
     shop_stop_prepare();
 
     struct sonde_options options = SONDE_OPTIONS_INIT;

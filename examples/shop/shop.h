@@ -2,7 +2,7 @@
 /* What the shop's programs share: settings from the environment, a clean stop, and an HTTP server and client which put
  * a span and a measurement round each request.
  *
- *   load --HTTP--> orders --HTTP--> payments
+ *   load --HTTP--> orders --HTTP--> payments        (through a bulkhead, a breaker and retries, with a fallback)
  *                    |
  *                    +--XADD--> Redis stream "orders" --XREADGROUP--> shipping
  *
@@ -11,6 +11,7 @@
 #define SHOP_H
 
 #include <jansson.h>
+#include <sonde/resilience/breaker.h>
 #include <sonde/sonde.h>
 
 #define SHOP_STREAM "orders"
@@ -58,9 +59,30 @@ void shop_server_stop(struct shop_server *server);
 
 /* --- http_client.c: libcurl --- */
 
+/** One attempt of a call.
+ *  resend_count  0 for the first one.
+ *  permit        what the breaker gave; borrowed. Its name and state are put on the span. */
+struct shop_attempt {
+    uint32_t resend_count;
+    struct sonde_breaker breaker;
+    const struct sonde_breaker_permit *permit;
+};
+
 /** Posts JSON with a client span of its own and the trace context in the headers.
- *  resend_count  0 for the first attempt.
  *  Returns the status; 0 when there was no answer. */
-long shop_post(const char *url, const char *json, int resend_count);
+long shop_post(const char *url, const char *json, const struct shop_attempt *attempt);
+
+/* --- payment.c: the guarded call of `payments` --- */
+
+enum shop_payment {
+    SHOP_PAID = 0,
+    SHOP_ON_ACCOUNT, /* the fallback: to be paid later */
+    SHOP_UNPAID,
+};
+
+/** Makes the breaker, the bulkhead, the retries and their budget. url: borrowed, of the service. */
+void shop_payment_prepare(const char *url);
+/** Has an order paid. Blocks: up to three attempts of at most 2 s, and the waits between them. Any thread. */
+enum shop_payment shop_payment_take(json_t *order);
 
 #endif

@@ -120,6 +120,14 @@ class Sink:
     def report(self):
         return json.loads(fetch(self.port, "/report"))
 
+    def transitions(self, breaker):
+        """What the breaker's log records tell, in their order: from, to, reason."""
+        prefix = "sonde.circuit_breaker."
+        records = [log["attributes"] for log in json.loads(fetch(self.port, "/logs"))
+                   if log["event_name"] == prefix + "state_change"]
+        return [{key.removeprefix(prefix): value for key, value in record.items()} for record in records
+                if record[prefix + "name"] == breaker]
+
 
 class Ledger:
     """The agent's accounts, from /api/status."""

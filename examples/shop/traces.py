@@ -2,6 +2,7 @@
 """Joins what arrived at the backend into traces, and draws one as text."""
 
 SERVICES = ("orders", "payments", "shipping")
+REJECTION = "circuit breaker rejection"
 
 
 class Traces:
@@ -38,7 +39,9 @@ class Traces:
         if loose:
             return f"not below the server span: {loose}"
         if not any(s["service"] == "payments" and s["name"] == "POST /payments" for s in spans):
-            return "no payments"
+            rejected = [s for s in spans if s["name"] == REJECTION]
+            if top["attributes"].get("shop.payment.method") != "account" or not rejected:
+                return "no payments, and no rejection by the breaker instead"
         sends = [s for s in spans if s["name"] == "send orders" and s["service"] == "orders"]
         if len(sends) != 1:
             return f"{len(sends)} producer spans"
@@ -80,9 +83,10 @@ class Traces:
         return "\n".join(out)
 
     def most_telling(self, orders):
-        """An order worth showing: one that needed a second attempt, if there is one."""
+        """An order worth showing: the one that needed most attempts."""
         joined = [o for o in orders if self.why_not_joined(o) is None]
 
         def retried(order):
-            return sum(s["status"] == 2 for s in self.by_trace[self.by_order[order]["trace_id"]]) > 0
+            return max(s["attributes"].get("http.request.resend_count", 0)
+                       for s in self.by_trace[self.by_order[order]["trace_id"]])
         return max(joined, key=retried, default=None)

@@ -7,10 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples" / "shop"))
 from stage import CONFIG, Stage, wait_until  # noqa: E402
-from traces import Traces  # noqa: E402
+from traces import REJECTION, Traces  # noqa: E402
 
 QUIET = {"PAYMENTS_FAIL_RATE": 0, "PAYMENTS_SLOW_RATE": 0}
 
@@ -140,7 +141,73 @@ def metrics_listed(stage):
     assert served == listed, f"not in the README: {sorted(served - listed)}; not served: {sorted(listed - served)}"
 
 
-CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed]
+def series(stage, name):
+    """What /metrics says of a metric: [(labels, value)]."""
+    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in
+            re.findall(rf"^{name}{{(.*)}} (\S+)$", stage.get("/metrics"), re.M)]
+
+
+def by_label(stage, name, label):
+    return {labels[label]: value for labels, value in series(stage, name)}
+
+
+def attempts_are_siblings(traces, accepted):
+    """The attempts of an order lie under its server span, and are numbered. Returns how many were retries."""
+    retries = 0
+    for order in accepted:
+        top = traces.by_order[order]
+        attempts = sorted((s for s in traces.by_trace[top["trace_id"]] if s["service"] == "orders" and s["name"] == "POST"),
+                          key=lambda s: s["start"])
+        assert all(s["parent_span_id"] == top["span_id"] for s in attempts), order
+        counts = [s["attributes"].get("http.request.resend_count") for s in attempts]
+        assert counts == [None, 1, 2][:len(counts)], f"{order}: {counts}"
+        retries += max(0, len(attempts) - 1)
+    return retries
+
+
+def outage(stage):
+    """Payments fail for a while: the breaker opens, probes, closes; small orders go on account meanwhile. Spans, log
+    records and counters tell the same of it."""
+    stage.start_all(**QUIET, PAYMENTS_OUTAGE_AFTER=1, PAYMENTS_OUTAGE_FOR=2)
+    ids = stage.dir / "accepted"
+    load = stage.start_load(40, 0, ids)
+    wait_until(lambda: "closed" in [t["to"] for t in stage.sink.transitions("payments")], 60, "closed again")
+    load.child.send_signal(signal.SIGTERM)
+    load.line("accepted ")
+    stage.stop("load")
+    accepted = ids.read_text().split()
+    must_join(stage, accepted)
+    calls = by_label(stage, "sonde_circuit_breaker_call_total", "sonde_circuit_breaker_outcome")
+    wait_until(lambda: sum("sonde.circuit_breaker.name" in s["attributes"] for s in stage.sink.spans()) >= sum(calls.values()),
+               30, "a span of each call at the backend")
+    must_balance(stage)
+
+    spans = stage.sink.spans()
+    guarded = [s for s in spans if s["service"] == "orders" and s["name"] == "POST"]
+    rejections = [s for s in spans if s["name"] == REJECTION]
+    for span in guarded + rejections:
+        assert span["attributes"]["sonde.circuit_breaker.name"] == "payments", span
+    assert {s["attributes"]["sonde.circuit_breaker.state"] for s in guarded} == {"closed", "half_open"}
+    assert "open" in {s["attributes"]["sonde.circuit_breaker.state"] for s in rejections}
+    assert all(s["status"] == 2 and s["attributes"]["error.type"] == "circuit_breaker_open" for s in rejections)
+    assert calls["rejected"] == len(rejections) > 0, calls
+    assert sum(calls.values()) == len(guarded) + len(rejections), calls
+
+    told = Counter((t["from"], t["to"], t["reason"]) for t in stage.sink.transitions("payments"))
+    assert told["closed", "open", "failure_rate"] == told["half_open", "closed", "probe_succeeded"] == 1, told
+    assert told["open", "half_open", "wait_elapsed"] == 1 + told["half_open", "open", "probe_failed"], told
+    counted = {tuple(labels["sonde_circuit_breaker_" + key] for key in ("from", "to", "reason")): value
+               for labels, value in series(stage, "sonde_circuit_breaker_transition_total")}
+    assert counted == told, f"{counted} counted, {told} told"
+
+    assert attempts_are_siblings(Traces(spans), accepted) > 0
+    suppressed = by_label(stage, "sonde_resilience_retry_suppressed_total", "sonde_resilience_reason")
+    assert suppressed["breaker"] == len(rejections) and suppressed["budget"] + suppressed["attempts"] > 0, suppressed
+    on_account = [s for s in spans if s["attributes"].get("shop.payment.method") == "account"]
+    assert on_account and all(s["attributes"]["shop.order.amount"] <= 50 for s in on_account)
+
+
+CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed, outage]
 
 if __name__ == "__main__":
     case = {c.__name__: c for c in CASES}[sys.argv[2]]
