@@ -14,7 +14,7 @@ static size_t discard(char *data, size_t size, size_t count, void *user) {
     return size * count;
 }
 
-long shop_post(const char *url, const char *json, const struct shop_attempt *attempt) {
+long shop_post(const char *url, const char *json, const struct sonde_policy_call *call, bool *ret_timed_out) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, once_init);
     CURL *curl = curl_easy_init();
@@ -24,10 +24,11 @@ long shop_post(const char *url, const char *json, const struct shop_attempt *att
     sonde_http_client_init(&span);
     span.method = sonde_text("POST");
     span.url = sonde_text(url);
-    span.resend_count = attempt->resend_count;
+    span.resend_count = call->attempt - 1;
     sonde_http_client_start(&span, &carrier); /* its context is in the headers now */
-    sonde_breaker_describe(attempt->breaker, attempt->permit, &span.span);
+    sonde_policy_describe(call, &span.span);
 
+    long timeout_ms = call->timeout_ns == SONDE_TIMEOUT_NONE ? 10000 : (long)(call->timeout_ns / 1000000) + 1;
     CURLcode code = CURLE_OUT_OF_MEMORY;
     long status = 0;
     if (curl && headers) {
@@ -35,14 +36,15 @@ long shop_post(const char *url, const char *json, const struct shop_attempt *att
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, json);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, discard);
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 2000L);
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
         curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
         code = curl_easy_perform(curl);
         if (code == CURLE_OK)
             curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     }
     if (code != CURLE_OK) {
-        span.error_type = "ConnectionError";
+        *ret_timed_out = code == CURLE_OPERATION_TIMEDOUT;
+        span.error_type = *ret_timed_out ? "timeout" : "ConnectionError";
         sonde_span_record_exception(&span.span, span.error_type, curl_easy_strerror(code), NULL);
     }
     span.status_code = (int)status;

@@ -1,47 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The call of `payments`, guarded. From the outside in:
+/* The call of `payments`, guarded by a policy (sonde/resilience/policy.h). From the outside in:
  *
  *   fallback   a small order goes on account when it cannot be paid now
- *   bulkhead   at most so many at once: slow payments do not take all threads of `orders`
  *   retry      up to three attempts, while the budget lasts; each is a client span beside the others
  *   breaker    when half of the last calls failed, none is made for a while; a call it rejects is a span of its own
+ *   bulkhead   at most so many at once: slow payments do not take all threads of `orders`
+ *   timeout    of each attempt
  *
- * A rejection by the breaker uses up no attempt, and is not waited for: the customer gets the fallback at once. */
+ * There is no deadline for a whole call, so that nobody waits for a breaker to close: the fallback answers at once. */
 #include "shop.h"
-#include <sonde/resilience/bulkhead.h>
-#include <sonde/resilience/retry.h>
+#include <sonde/resilience/policy.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define MS              UINT64_C(1000000)
 #define ON_ACCOUNT_MOST 50.0
 
 static char url[256];
-static struct sonde_bulkhead bulkhead;
-static struct sonde_breaker breaker;
-static struct sonde_retry retry;
+static struct sonde_policy policy = SONDE_POLICY_INIT;
 
-void shop_payment_prepare(const char *service_url) {
-    (void)snprintf(url, sizeof url, "%s/payments", service_url);
-
-    struct sonde_bulkhead_options places = SONDE_BULKHEAD_OPTIONS_INIT;
-    places.name = "payments";
-    places.limit = 6;                                /* of eight threads */
-    (void)sonde_bulkhead_create(&places, &bulkhead); /* on an error: no limit; and so on */
-
-    struct sonde_retry_budget_options budget = SONDE_RETRY_BUDGET_OPTIONS_INIT;
-    budget.name = "payments";
-    budget.tokens_max = 20; /* gone after ten failures in a row */
-    budget.token_ratio = 0.5;
-    struct sonde_retry_options retries = SONDE_RETRY_OPTIONS_INIT;
-    retries.name = "payments";
-    retries.attempts = 3;
-    retries.initial_ns = 20 * MS;
-    retries.max_ns = 200 * MS;
-    (void)sonde_retry_budget_create(&budget, &retries.budget);
-    (void)sonde_retry_create(&retries, &retry);
-
+static void breaker_make(void) {
     struct sonde_breaker_options options = SONDE_BREAKER_OPTIONS_INIT;
     options.name = "payments";
     options.window_calls = 20;
@@ -50,52 +28,67 @@ void shop_payment_prepare(const char *service_url) {
     options.slow_call_ns = 100 * MS;
     options.slow_call_rate = 2; /* slow calls are counted, and open nothing */
     options.probes = 3;
-    options.wait_ns = 400 * MS; /* short, to be watched; a minute is more like it elsewhere */
-    (void)sonde_breaker_create(&options, &breaker);
+    options.wait_ns = 400 * MS; /* short, to be watched; elsewhere rather a minute */
+    (void)sonde_breaker_create(&options, &policy.breaker);
 }
 
-static enum sonde_outcome worth(long status) {
+static void retry_make(void) {
+    struct sonde_retry_budget_options budget = SONDE_RETRY_BUDGET_OPTIONS_INIT;
+    budget.name = "payments";
+    budget.tokens_max = 20; /* half of it is gone after ten failures in a row */
+    budget.token_ratio = 0.5;
+    struct sonde_retry_options options = SONDE_RETRY_OPTIONS_INIT;
+    options.name = "payments";
+    options.attempts = 3;
+    options.initial_ns = 20 * MS;
+    options.max_ns = 200 * MS;
+    (void)sonde_retry_budget_create(&budget, &options.budget);
+    (void)sonde_retry_create(&options, &policy.retry);
+}
+
+/* What cannot be made is left out of the policy. */
+void shop_payment_prepare(const char *service_url) {
+    (void)snprintf(url, sizeof url, "%s/payments", service_url);
+    breaker_make();
+    retry_make();
+    struct sonde_bulkhead_options places = SONDE_BULKHEAD_OPTIONS_INIT;
+    places.name = "payments";
+    places.limit = 6; /* of eight threads */
+    (void)sonde_bulkhead_create(&places, &policy.bulkhead);
+    struct sonde_timeout_options timeout = SONDE_TIMEOUT_OPTIONS_INIT;
+    timeout.name = "payments";
+    timeout.attempt_ns = 2000 * MS;
+    (void)sonde_timeout_create(&timeout, &policy.timeout);
+    (void)sonde_fallback_create("payments", &policy.fallback);
+}
+
+struct payment {
+    json_t *order;
+    char *json;
+};
+
+static enum sonde_outcome attempt(void *arg, struct sonde_policy_attempt *attempt) {
+    const struct payment *payment = arg;
+    long status = shop_post(url, payment->json, attempt->call, &attempt->timed_out);
     if (status >= 200 && status < 300)
         return SONDE_OUTCOME_SUCCESS;
     return status == 0 || status >= 500 ? SONDE_OUTCOME_FAILURE : SONDE_OUTCOME_IGNORED; /* 4xx: our own mistake */
 }
 
-static bool pause_ns(uint64_t ns) {
-    struct timespec wait = {(time_t)(ns / (1000 * MS)), (long)(ns % (1000 * MS))};
-    (void)nanosleep(&wait, NULL);
-    return true;
-}
-
-static bool pay(const char *json) {
-    struct sonde_retry_call call;
-    enum sonde_retry_decision decision;
-    uint64_t wait_ns;
-    sonde_retry_begin(retry, 0, &call);
-    do {
-        struct sonde_breaker_permit permit;
-        if (sonde_breaker_admit(breaker, &permit) == SONDE_REJECTED) {
-            sonde_breaker_rejection_record(breaker, &permit);
-            decision = sonde_retry_rejected(&call, permit.retry_after_ns, &wait_ns);
-            continue;
-        }
-        struct shop_attempt attempt = {call.attempt - 1, breaker, &permit};
-        double begun = shop_seconds();
-        enum sonde_outcome outcome = worth(shop_post(url, json, &attempt));
-        sonde_breaker_report(breaker, &permit, outcome, (uint64_t)((shop_seconds() - begun) * 1e9));
-        decision = sonde_retry_next(&call, outcome, 0, &wait_ns);
-    } while (decision == SONDE_RETRY_AGAIN && pause_ns(wait_ns));
-    return decision == SONDE_RETRY_DONE;
+static enum sonde_outcome on_account(void *arg, enum sonde_policy_cause cause) {
+    const struct payment *payment = arg;
+    (void)cause;
+    bool is_small = json_number_value(json_object_get(payment->order, "amount")) <= ON_ACCOUNT_MOST;
+    return is_small ? SONDE_OUTCOME_SUCCESS : SONDE_OUTCOME_FAILURE;
 }
 
 enum shop_payment shop_payment_take(json_t *order) {
-    char *json = json_dumps(order, JSON_COMPACT);
-    bool is_paid = false;
-    if (json && sonde_bulkhead_enter(bulkhead)) {
-        is_paid = pay(json);
-        sonde_bulkhead_leave(bulkhead);
-    }
-    free(json);
-    if (is_paid)
-        return SHOP_PAID;
-    return json_number_value(json_object_get(order, "amount")) <= ON_ACCOUNT_MOST ? SHOP_ON_ACCOUNT : SHOP_UNPAID;
+    struct payment payment = {order, json_dumps(order, JSON_COMPACT)};
+    struct sonde_policy_work work = SONDE_POLICY_WORK_INIT;
+    work.attempt = attempt;
+    work.fallback = on_account;
+    work.arg = &payment;
+    enum sonde_policy_step step = payment.json ? sonde_policy_run(&policy, &work) : SONDE_POLICY_FAILED;
+    free(payment.json);
+    return step == SONDE_POLICY_DONE ? SHOP_PAID : step == SONDE_POLICY_FALLBACK ? SHOP_ON_ACCOUNT : SHOP_UNPAID;
 }

@@ -2,7 +2,7 @@
 /* What the shop's programs share: settings from the environment, a clean stop, and an HTTP server and client which put
  * a span and a measurement round each request.
  *
- *   load --HTTP--> orders --HTTP--> payments        (through a bulkhead, a breaker and retries, with a fallback)
+ *   load --HTTP--> orders --HTTP--> payments        (payment.c: retries, a breaker, a fallback)
  *                    |
  *                    +--XADD--> Redis stream "orders" --XREADGROUP--> shipping
  *
@@ -11,7 +11,7 @@
 #define SHOP_H
 
 #include <jansson.h>
-#include <sonde/resilience/breaker.h>
+#include <sonde/resilience/policy.h>
 #include <sonde/sonde.h>
 
 #define SHOP_STREAM "orders"
@@ -59,18 +59,11 @@ void shop_server_stop(struct shop_server *server);
 
 /* --- http_client.c: libcurl --- */
 
-/** One attempt of a call.
- *  resend_count  0 for the first one.
- *  permit        what the breaker gave; borrowed. Its name and state are put on the span. */
-struct shop_attempt {
-    uint32_t resend_count;
-    struct sonde_breaker breaker;
-    const struct sonde_breaker_permit *permit;
-};
-
 /** Posts JSON with a client span of its own and the trace context in the headers.
+ *  call           borrowed: which attempt this is, and how long it may take.
+ *  ret_timed_out  set to true when it took longer.
  *  Returns the status; 0 when there was no answer. */
-long shop_post(const char *url, const char *json, const struct shop_attempt *attempt);
+long shop_post(const char *url, const char *json, const struct sonde_policy_call *call, bool *ret_timed_out);
 
 /* --- payment.c: the guarded call of `payments` --- */
 
@@ -80,7 +73,7 @@ enum shop_payment {
     SHOP_UNPAID,
 };
 
-/** Makes the breaker, the bulkhead, the retries and their budget. url: borrowed, of the service. */
+/** Makes the policy. url: of the service; borrowed. */
 void shop_payment_prepare(const char *url);
 /** Has an order paid. Blocks: up to three attempts of at most 2 s, and the waits between them. Any thread. */
 enum shop_payment shop_payment_take(json_t *order);

@@ -203,8 +203,11 @@ def outage(stage):
     assert attempts_are_siblings(Traces(spans), accepted) > 0
     suppressed = by_label(stage, "sonde_resilience_retry_suppressed_total", "sonde_resilience_reason")
     assert suppressed["breaker"] == len(rejections) and suppressed["budget"] + suppressed["attempts"] > 0, suppressed
+    fallbacks = by_label(stage, "sonde_resilience_fallback_total", "sonde_resilience_outcome")
     on_account = [s for s in spans if s["attributes"].get("shop.payment.method") == "account"]
     assert on_account and all(s["attributes"]["shop.order.amount"] <= 50 for s in on_account)
+    refused = [s for s in spans if s["name"] == "POST /orders" and s["attributes"]["http.response.status_code"] == 502]
+    assert fallbacks == {"success": len(on_account), "failure": len(refused)}, fallbacks
 
 
 CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed, outage]
