@@ -5,6 +5,7 @@
 #include "instrumentation/resilience/retry_after.h"
 #include "instrumentation/resilience/table.h"
 #include "instrumentation/ring/fd.h"
+#include "instrumentation/ring/thread.h"
 #include <math.h>
 #include <sonde/err.h>
 #include <string.h>
@@ -74,10 +75,15 @@ static uint64_t now_ns(const struct retry *retry) {
 /* 0 <= random < 1 */
 static double random_get(const struct retry *retry) {
     uint64_t bits;
-    if (retry->options.random)
+    struct sonde__thread *thread = NULL;
+    if (retry->options.random) {
         bits = retry->options.random(retry->options.user);
-    else
+    } else if ((thread = sonde__thread_try())) { /* a forked child's are others than its parent's */
+        bits = sonde__thread_draw(thread);
+        sonde__thread_leave(thread);
+    } else {
         sonde__random_fill(&bits, sizeof bits);
+    }
     return (double)(bits >> 11) * 0x1p-53;
 }
 

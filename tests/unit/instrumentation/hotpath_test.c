@@ -15,6 +15,8 @@
 #include <signal.h>
 #include <sonde/carrier/http.h>
 #include <sonde/carrier/websocket.h>
+#include <sonde/resilience/hedge.h>
+#include <sonde/resilience/policy.h>
 #include <sonde/sonde.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -421,6 +423,72 @@ static void steered(int i) {
     sonde_span_end(&span);
 }
 
+/* So that every change of state a breaker makes is made in the warm-up too: the first one of a kind takes a lock. */
+static uint64_t policy_time_ns;
+static uint64_t policy_clock(void *user) {
+    (void)user;
+    return policy_time_ns;
+}
+/* Calls through every part of the kit that succeed, fail and are refused; breakers open and close on the way. */
+static struct sonde_policy policy_of(const char *name, struct sonde_hedge *ret_hedge) {
+    struct sonde_policy policy = SONDE_POLICY_INIT;
+    struct sonde_timeout_options timeout = SONDE_TIMEOUT_OPTIONS_INIT;
+    struct sonde_retry_budget_options budget = SONDE_RETRY_BUDGET_OPTIONS_INIT;
+    struct sonde_retry_options retry = SONDE_RETRY_OPTIONS_INIT;
+    struct sonde_breaker_options breaker = SONDE_BREAKER_OPTIONS_INIT;
+    struct sonde_bulkhead_options bulkhead = SONDE_BULKHEAD_OPTIONS_INIT;
+    struct sonde_rate_limit_options rate = SONDE_RATE_LIMIT_OPTIONS_INIT;
+    struct sonde_hedge_options hedge = SONDE_HEDGE_OPTIONS_INIT;
+    timeout.name = budget.name = retry.name = breaker.name = bulkhead.name = rate.name = hedge.name = name;
+    timeout.overall_ns = timeout.attempt_ns = 1000000000;
+    budget.tokens_max = 100;
+    budget.token_ratio = 1;
+    budget.share = 0.5;
+    breaker.minimum_calls = breaker.window_calls = 10;
+    breaker.wait_ns = 1000000;
+    breaker.clock = policy_clock;
+    breaker.probes = 1;
+    bulkhead.limit = 1;
+    rate.per_second = 1e6;
+    hedge.delay_ns = 1;
+    if (sonde_timeout_create(&timeout, &policy.timeout) || sonde_retry_budget_create(&budget, &retry.budget) ||
+        sonde_retry_create(&retry, &policy.retry) || sonde_breaker_create(&breaker, &policy.breaker) ||
+        sonde_bulkhead_create(&bulkhead, &policy.bulkhead) || sonde_rate_limit_create(&rate, &policy.rate_limit) ||
+        sonde_fallback_create(name, &policy.fallback))
+        leave(3);
+    hedge.budget = retry.budget;
+    if (sonde_hedge_create(&hedge, ret_hedge))
+        leave(3);
+    return policy;
+}
+static void resilience(int i) {
+    static struct sonde_policy policy;
+    static struct sonde_hedge hedge;
+    const struct sonde_deadline none = {0};
+    struct sonde_policy_call calls[2];
+    struct sonde_hedge_call hedged;
+    uint64_t wait_ns;
+    if (!policy.size) /* in the warm-up */
+        policy = policy_of("hot", &hedge);
+    policy_time_ns += 300000;
+    const enum sonde_outcome outcome = i % 40 < 20 ? SONDE_OUTCOME_SUCCESS : SONDE_OUTCOME_FAILURE;
+    enum sonde_policy_step step = sonde_policy_begin(&policy, none, &calls[0]);
+    (void)sonde_policy_begin(&policy, none, &calls[1]); /* there is one place */
+    sonde_policy_abandon(&calls[1]);
+    for (int turn = 0; turn < 4 && step <= SONDE_POLICY_WAIT; turn++)
+        step = step == SONDE_POLICY_WAIT ? sonde_policy_resume(&calls[0])
+               : i % 5 == 0              ? sonde_policy_timed_out(&calls[0], 1000000)
+                                         : sonde_policy_report(&calls[0], outcome, 1000, 0);
+    sonde_policy_abandon(&calls[0]);
+    sonde_fallback_record(policy.fallback, outcome);
+    sonde_hedge_begin(hedge, &hedged);
+    uint32_t attempt = sonde_hedge_next(&hedged, &wait_ns);
+    (void)sonde_hedge_report(&hedged, 1, outcome, 0);
+    if (attempt)
+        (void)sonde_hedge_report(&hedged, attempt, SONDE_OUTCOME_SUCCESS, 0);
+    sonde_hedge_abandon(&hedged);
+}
+
 static const struct row {
     const char *name;
     void (*call)(int i);
@@ -437,6 +505,7 @@ static const struct row {
     {"conventions", conventions},
     {"samplers", samplers},
     {"steered", steered},
+    {"resilience", resilience},
 };
 
 /* ---- running them ---- */
