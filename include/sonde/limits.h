@@ -68,5 +68,7 @@
 #define SONDE_TIMEOUTS_MAX    256u
 #define SONDE_FALLBACKS_MAX   256u
 #define SONDE_HEDGES_MAX      256u
+/* Deduplicators of a process; each has memory of its own. */
+#define SONDE_DEDUPS_MAX 64u
 
 #endif

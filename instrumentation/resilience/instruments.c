@@ -46,6 +46,29 @@ static const struct sonde_instrument_options options[SONDE__RESILIENCE_METRIC_CO
     [SONDE__RESILIENCE_FALLBACK] =
         COUNTER("sonde.resilience.fallback", "{call}", "Calls that were answered by a fallback, by its outcome."),
     [SONDE__RESILIENCE_HEDGE] = COUNTER("sonde.resilience.hedge", "{call}", "Hedged calls, by whose answer was used."),
+    [SONDE__RESILIENCE_IDEMPOTENCY] =
+        COUNTER("sonde.idempotency.request", "{request}", "Requests with an idempotency key, by what became of them."),
+    [SONDE__RESILIENCE_IDEMPOTENCY_EVICTED] =
+        COUNTER("sonde.idempotency.evicted", "{id}", "Ids that a full deduplicator forgot before their time."),
+    [SONDE__RESILIENCE_SAGA_STARTED] = COUNTER("sonde.saga.started", "{saga}", "Sagas that began."),
+    [SONDE__RESILIENCE_SAGA_ENDED] = COUNTER("sonde.saga.ended", "{saga}", "Sagas that ended, by outcome."),
+    /* from milliseconds to weeks: exponential */
+    [SONDE__RESILIENCE_SAGA_DURATION] = {.size = sizeof(struct sonde_instrument_options),
+                                         .kind = SONDE_HISTOGRAM,
+                                         .number = SONDE_NUMBER_DOUBLE,
+                                         .name = "sonde.saga.duration",
+                                         .unit = "s",
+                                         .description = "Duration of sagas from begin to end."},
+    [SONDE__RESILIENCE_SAGA_STEP_DURATION] = {.size = sizeof(struct sonde_instrument_options),
+                                              .kind = SONDE_HISTOGRAM,
+                                              .number = SONDE_NUMBER_DOUBLE,
+                                              .name = "sonde.saga.step.duration",
+                                              .unit = "s",
+                                              .description = "Duration of attempts at steps of sagas.",
+                                              .bounds = bounds,
+                                              .bound_count = sizeof bounds / sizeof *bounds},
+    [SONDE__RESILIENCE_SAGA_COMPENSATION] =
+        COUNTER("sonde.saga.compensation", "{attempt}", "Attempts to undo steps of sagas, by outcome."),
 };
 
 #define FAILED UINT32_MAX

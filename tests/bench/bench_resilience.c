@@ -2,6 +2,7 @@
 /* Figures of the resilience kit. Durations are handed in, as callers that measure their calls anyway do. */
 #include "tests/bench/bench.h"
 #include "tests/bench/pair.h"
+#include <sonde/resilience/idempotency.h>
 #include <sonde/resilience/policy.h>
 #include <sonde/sonde.h>
 
@@ -93,6 +94,42 @@ static bool make_policy(void) {
            (policy.bulkhead = bulkhead).index && (policy.rate_limit = rate_limit).index;
 }
 
+/* Look-ups among ids that are done, as UUIDs, in an order that has nothing to do with where they lie. */
+enum { IDS = 100000, ID_SIZE = 36 };
+static struct sonde_dedup dedup;
+static char (*ids)[ID_SIZE];
+
+static bool make_dedup(void) {
+    struct sonde_dedup_options options = SONDE_DEDUP_OPTIONS_INIT;
+    struct sonde_idempotency_key key;
+    struct sonde_dedup_ticket ticket;
+    options.name = "bench";
+    options.ttl_ns = UINT64_C(3600000000000);
+    ids = malloc(IDS * sizeof *ids);
+    if (!ids || sonde_dedup_create(&options, &dedup))
+        return false;
+    for (int i = 0; i < IDS; i++) {
+        sonde_idempotency_key_make(&key);
+        memcpy(ids[i], key.text, ID_SIZE);
+        if (sonde_dedup_begin(dedup, (struct sonde_string){ids[i], ID_SIZE}, 1, &ticket) != SONDE_IDEMPOTENCY_FIRST ||
+            !sonde_dedup_done(&ticket))
+            return false;
+    }
+    return true;
+}
+static void run_dedup(uint64_t count) {
+    static uint64_t next;
+    struct sonde_dedup_ticket ticket;
+    uint64_t lost = 0;
+    for (uint64_t i = 0; i < count; i++, next = next + 1 < IDS ? next + 1 : 0) {
+        struct sonde_string id = {ids[next], ID_SIZE};
+        if (sonde_dedup_begin(dedup, id, 1, &ticket) != SONDE_IDEMPOTENCY_REPLAY)
+            lost += !sonde_dedup_done(&ticket) || ticket.dedup.index; /* evicted: one of some thousand */
+    }
+    if (lost > count / 1000)
+        bench_dropped(lost);
+}
+
 int main(int argc, char **argv) {
     static const struct bench_row rows[] = {
         {"breaker_closed", run_closed, 2000000, NULL, NULL, NULL},
@@ -100,6 +137,7 @@ int main(int argc, char **argv) {
         {"bulkhead", run_bulkhead, 4000000, NULL, NULL, NULL},
         {"rate_limit", run_rate_limit, 4000000, NULL, NULL, NULL},
         {"policy_success", run_policy, 1000000, NULL, NULL, NULL},
+        {"dedup_100k", run_dedup, 500000, NULL, NULL, NULL},
         {"breaker_closed_2t", NULL, BENCH_PAIR_COUNT, NULL, closed_2t, closed_1t},
     };
     if (argc == 2 && strcmp(argv[1], "--list") == 0)
@@ -110,7 +148,7 @@ int main(int argc, char **argv) {
     open_breaker = make("open");
     if (sonde_breaker_state_set(open_breaker, SONDE_BREAKER_OPEN, UINT64_C(3600000000000)))
         return 1;
-    if (!make_policy())
+    if (!make_policy() || !make_dedup())
         return 1;
     return bench_main(argc, argv, rows, sizeof rows / sizeof *rows);
 }

@@ -16,7 +16,9 @@
 #include <sonde/carrier/http.h>
 #include <sonde/carrier/websocket.h>
 #include <sonde/resilience/hedge.h>
+#include <sonde/resilience/idempotency.h>
 #include <sonde/resilience/policy.h>
+#include <sonde/resilience/saga.h>
 #include <sonde/sonde.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -423,6 +425,50 @@ static void steered(int i) {
     sonde_span_end(&span);
 }
 
+/* Ids first seen, seen again, forgotten; the table is full after a while. */
+static void deduplicator(int i) {
+    static struct sonde_dedup dedup;
+    struct sonde_dedup_ticket ticket, none;
+    struct sonde_string id = {(const char *)&i, sizeof i};
+    if (!dedup.index) { /* in the warm-up */
+        struct sonde_dedup_options options = SONDE_DEDUP_OPTIONS_INIT;
+        options.name = "hot";
+        options.capacity = 1000;
+        if (sonde_dedup_create(&options, &dedup))
+            leave(3);
+    }
+    if (sonde_dedup_begin(dedup, id, 7, &ticket) != SONDE_IDEMPOTENCY_FIRST ||
+        sonde_dedup_begin(dedup, id, 7, &none) != SONDE_IDEMPOTENCY_IN_FLIGHT ||
+        sonde_dedup_begin(dedup, id, 8, &none) != SONDE_IDEMPOTENCY_CONFLICT)
+        leave(3);
+    (void)(i & 1 ? sonde_dedup_done(&ticket) : sonde_dedup_forget(&ticket));
+    sonde_idempotency_record(NULL, id, SONDE_IDEMPOTENCY_REPLAY);
+}
+
+/* A saga that is undone, with its id given; what travels; and one written down and resumed. */
+static void saga(int i) {
+    static char text[SONDE_SAGA_STATE_SIZE_MAX];
+    struct sonde_saga_options options = SONDE_SAGA_OPTIONS_INIT;
+    struct sonde_saga_step_options step_options = SONDE_SAGA_STEP_OPTIONS_INIT;
+    struct sonde_saga_step step;
+    struct sonde_saga one, joined;
+    options.id = "order-17";
+    step_options.idempotency_key = sonde_text("key");
+    sonde_saga_begin(&one, "order", &options);
+    sonde_saga_step_begin(&one, &step, "reserve", &step_options);
+    if (sonde_span_is_recording(&step.span) && sonde_saga_join(&joined, NULL))
+        leave(3);
+    sonde_saga_step_end(&one, &step, NULL);
+    sonde_saga_step_begin(&one, &step, "charge", NULL);
+    sonde_saga_step_end(&one, &step, i & 1 ? "timeout" : NULL);
+    struct sonde_string state = {text, sonde_saga_save(&one, text, sizeof text)};
+    if (sonde_saga_resume(&one, NULL, state, NULL))
+        leave(3);
+    while (sonde_saga_compensate(&one, &step, NULL))
+        sonde_saga_step_end(&one, &step, NULL);
+    sonde_saga_end(&one, SONDE_SAGA_COMPENSATED);
+}
+
 /* So that every change of state a breaker makes is made in the warm-up too: the first one of a kind takes a lock. */
 static uint64_t policy_time_ns;
 static uint64_t policy_clock(void *user) {
@@ -506,6 +552,8 @@ static const struct row {
     {"samplers", samplers},
     {"steered", steered},
     {"resilience", resilience},
+    {"deduplicator", deduplicator},
+    {"saga", saga},
 };
 
 /* ---- running them ---- */
