@@ -31,6 +31,8 @@ struct sonde_carrier_array {
  *  remove all values of a name; absent is fine.                                                               (inject)
  *  keys   every name, repeated ones once or more.                                                             (optional)
  *  array  all of it, to be looked through once: faster than a search per name.                                (optional)
+ *  Names that other libraries write in capitals (X-B3-TraceId, X-Amzn-Trace-Id, X-Cloud-Trace-Context) are asked for and
+ *  removed in that spelling, too: a carrier whose names have case compares them exactly, any other finds nothing new.
  *  An operation a carrier cannot do is NULL. The carrier trims optional white space round HTTP values. */
 struct sonde_carrier_ops {
     bool (*get)(void *self, struct sonde_string name, struct sonde_string *ret_value);

@@ -55,6 +55,12 @@ SONDE_API void sonde_log_emit(const struct sonde_log_record *record);
 SONDE_API void sonde_log(int severity, const char *body, size_t body_size, const struct sonde_attribute *attributes,
                          size_t attribute_count);
 
+/** Whether a record of this severity (0 = unspecified) would be taken: false when the library is disabled or shut down,
+ *  logs are off (OTEL_LOGS_EXPORTER=none), or the agent wants none below a higher severity (`sonde log-level`). Asked before
+ *  work that only the record needs; the answer may change at any time. Any thread, never blocks, no allocation.
+ *  Source: OpenTelemetry specification, logs/api.md#enabled. */
+SONDE_API bool sonde_log_enabled(int severity);
+
 SONDE_END
 
 #endif

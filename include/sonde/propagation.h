@@ -4,6 +4,9 @@
  * b3multi, jaeger, xray, xray-lambda, gcloud, datadog, ottrace, grpc-trace-bin; the default is tracecontext,baggage.
  * Injection writes all of them. Extraction asks all of them in order: a later one that finds a span context replaces
  * that of an earlier one, one that finds nothing or something bad leaves it alone.
+ * Names are written in lower case. Where a carrier's names have case (Kafka, MQTT, AMQP, Redis Streams) some libraries
+ * write X-B3-TraceId, X-Amzn-Trace-Id or X-Cloud-Trace-Context instead: these are read as well, but such a library may
+ * not find ours (b3multi of the SDK for Java does not): b3 and tracecontext are spelled alike by all.
  * Source: W3C trace-context levels 1 and 2; OpenTelemetry specification, context/api-propagators.md. */
 #ifndef SONDE_PROPAGATION_H
 #define SONDE_PROPAGATION_H

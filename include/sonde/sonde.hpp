@@ -250,6 +250,11 @@ inline void log(int severity, std::string_view body, attributes with = {}) noexc
     sonde_log(severity, body.data(), body.size(), data(with), with.size());
 }
 
+/** Whether a record of this severity would be taken: ask before work that only the record needs. */
+inline bool log_enabled(int severity) noexcept {
+    return sonde_log_enabled(severity);
+}
+
 /** What all instruments share: made once (it takes a lock), then copied as a number. A failure leaves a no-op. */
 class instrument {
   public:

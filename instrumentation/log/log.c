@@ -166,6 +166,11 @@ static void count_lost(uint64_t count) {
         atomic_fetch_add_explicit(&process->attributes_dropped, count, memory_order_relaxed);
 }
 
+/* Whether the operator wants records of this severity; unspecified ones always. */
+static inline bool is_wanted(int severity) {
+    return severity <= 0 || (uint64_t)severity >= sonde__steering_severity();
+}
+
 static inline void emit(struct sonde__thread *thread, const struct sonde_log_record *record) {
     struct sonde__writer writer;
     size_t guess = record_guess(record), dropped;
@@ -175,8 +180,8 @@ static inline void emit(struct sonde__thread *thread, const struct sonde_log_rec
             sonde__drop(thread, SONDE_SIGNAL_LOGS, SONDE_DROP_NO_MEMORY);
         return;
     }
-    if (SONDE__UNLIKELY(record->severity > 0 && (uint64_t)record->severity < sonde__steering_severity()))
-        return; /* the operator wants none of these */
+    if (SONDE__UNLIKELY(!is_wanted(record->severity)))
+        return;
     for (;;) {
         uint8_t *to = sonde__ring_reserve(thread, (uint32_t)guess);
         if (SONDE__UNLIKELY(!to)) {
@@ -225,4 +230,13 @@ void sonde_log(int severity, const char *body, size_t body_size, const struct so
                                       .attributes = attributes,
                                       .attribute_count = attribute_count};
     emit_any(&record);
+}
+
+bool sonde_log_enabled(int severity) {
+    struct sonde__thread *thread = sonde__thread_enter();
+    if (SONDE__UNLIKELY(!thread))
+        return false;
+    bool enabled = !(sonde__settings.signals_off & 1u << SONDE_SIGNAL_LOGS) && is_wanted(severity);
+    sonde__thread_leave(thread);
+    return enabled;
 }

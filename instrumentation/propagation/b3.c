@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* B3, in one header (`b3`) and in several (`x-b3-*`). Both propagators read both forms, one header before several;
  * their names say which they write. The state is one of accept, deny, debug and nothing at all (defer), and may come
- * without ids. Source: openzipkin/b3-propagation, README; OpenTelemetry specification, context/api-propagators.md. */
+ * without ids. Names go out in lower case, as most SDKs write them; on a carrier with case (Kafka, MQTT) those of SDKs
+ * that write X-B3-TraceId are found too, and taken out when such a message is sent on. Source: openzipkin/b3-propagation, README; OpenTelemetry specification, context/api-propagators.md. */
 #include "instrumentation/propagation/number.h"
 #include "instrumentation/propagation/propagator.h"
+#include "instrumentation/propagation/stale.h"
+
+#define SINGLE_FIELDS SONDE__FIELD_BIT(SONDE__FIELD_B3)
+#define MULTI_FIELDS                                                                                                   \
+    (SONDE__FIELD_BIT(SONDE__FIELD_B3_TRACE_ID) | SONDE__FIELD_BIT(SONDE__FIELD_B3_SPAN_ID) |                          \
+     SONDE__FIELD_BIT(SONDE__FIELD_B3_SAMPLED) | SONDE__FIELD_BIT(SONDE__FIELD_B3_FLAGS))
+#define MULTI_NAMES (MULTI_FIELDS | SONDE__FIELD_BIT(SONDE__FIELD_B3_PARENT_ID))
 
 enum { TRACE_ID_SIZE = 32, SHORT_TRACE_ID_SIZE = 16, SPAN_ID_SIZE = 16 };
 
@@ -123,6 +131,8 @@ static int multi_inject(const struct sonde_context *context, const struct sonde_
     bool valid = sonde_span_context_is_valid(span);
     char text[TRACE_ID_SIZE], state = state_of(span, valid);
     int error = 0;
+    if (valid || state)
+        sonde__stale_remove_canonical(MULTI_NAMES, carrier);
     if (valid) {
         sonde__hex_write8(span->trace_id, text);
         sonde__hex_write8(span->trace_id + 8, text + 16);
@@ -150,14 +160,18 @@ static bool is_text(struct sonde_string text, struct sonde_string other) {
     return text.size == other.size && memcmp(text.data, other.data, text.size) == 0;
 }
 
-static enum sonde_extract_reason multi_state(const struct sonde__source *source, enum sonde_decision *ret_decision) {
+/* Under the names in lower case, or on a carrier with case under the canonical ones (X-B3-TraceId). */
+typedef bool multi_get(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value);
+
+static inline enum sonde_extract_reason multi_state(const struct sonde__source *source, multi_get *get,
+                                                    enum sonde_decision *ret_decision) {
     struct sonde_string text;
     *ret_decision = SONDE_DECISION_DEFER;
-    if (sonde__source_get(source, SONDE__FIELD_B3_FLAGS, &text) && is_text(text, SONDE__TEXT("1"))) {
+    if (get(source, SONDE__FIELD_B3_FLAGS, &text) && is_text(text, SONDE__TEXT("1"))) {
         *ret_decision = SONDE_DECISION_DEBUG;
         return SONDE_EXTRACT_OK;
     }
-    if (!sonde__source_get(source, SONDE__FIELD_B3_SAMPLED, &text))
+    if (!get(source, SONDE__FIELD_B3_SAMPLED, &text))
         return SONDE_EXTRACT_ABSENT;
     if (is_text(text, SONDE__TEXT("1")) || is_text(text, SONDE__TEXT("true"))) /* the words are of old libraries */
         *ret_decision = SONDE_DECISION_ACCEPT;
@@ -168,14 +182,15 @@ static enum sonde_extract_reason multi_state(const struct sonde__source *source,
     return SONDE_EXTRACT_OK;
 }
 
-static enum sonde_extract_reason multi_read(const struct sonde__source *source, struct sonde__ids *ids) {
+static inline enum sonde_extract_reason multi_read(const struct sonde__source *source, multi_get *get,
+                                                   struct sonde__ids *ids) {
     struct sonde_string trace_id, span_id;
     enum sonde_decision decision;
-    enum sonde_extract_reason state = multi_state(source, &decision), reason;
+    enum sonde_extract_reason state = multi_state(source, get, &decision), reason;
     if (state == SONDE_EXTRACT_SAMPLED)
         return state;
-    bool has_trace_id = sonde__source_get(source, SONDE__FIELD_B3_TRACE_ID, &trace_id);
-    bool has_span_id = sonde__source_get(source, SONDE__FIELD_B3_SPAN_ID, &span_id);
+    bool has_trace_id = get(source, SONDE__FIELD_B3_TRACE_ID, &trace_id);
+    bool has_span_id = get(source, SONDE__FIELD_B3_SPAN_ID, &span_id);
     if (!has_trace_id && !has_span_id) {
         if (state == SONDE_EXTRACT_ABSENT)
             return state;
@@ -191,6 +206,11 @@ static enum sonde_extract_reason multi_read(const struct sonde__source *source, 
     return SONDE_EXTRACT_OK;
 }
 
+static __attribute__((noinline)) enum sonde_extract_reason multi_canonical(const struct sonde__source *source,
+                                                                           struct sonde__ids *ids) {
+    return source->ignore_case ? SONDE_EXTRACT_ABSENT : multi_read(source, sonde__source_ask_canonical, ids);
+}
+
 static enum sonde_extract_reason b3_extract(const struct sonde__source *source, struct sonde_context *context) {
     struct sonde__ids ids = {.state = 0};
     struct sonde_string text;
@@ -202,7 +222,9 @@ static enum sonde_extract_reason b3_extract(const struct sonde__source *source, 
         return reason;
     }
     if (reason != SONDE_EXTRACT_DECISION) {
-        enum sonde_extract_reason multi = multi_read(source, &ids);
+        enum sonde_extract_reason multi = multi_read(source, sonde__source_get, &ids);
+        if (multi == SONDE_EXTRACT_ABSENT)
+            multi = multi_canonical(source, &ids);
         if (reason == SONDE_EXTRACT_ABSENT || multi == SONDE_EXTRACT_OK || multi == SONDE_EXTRACT_DECISION)
             reason = multi;
     }
@@ -212,11 +234,6 @@ static enum sonde_extract_reason b3_extract(const struct sonde__source *source, 
         (void)sonde__decision_found(context, (enum sonde_decision)(ids.state >> 16));
     return reason;
 }
-
-#define SINGLE_FIELDS SONDE__FIELD_BIT(SONDE__FIELD_B3)
-#define MULTI_FIELDS                                                                                                   \
-    (SONDE__FIELD_BIT(SONDE__FIELD_B3_TRACE_ID) | SONDE__FIELD_BIT(SONDE__FIELD_B3_SPAN_ID) |                          \
-     SONDE__FIELD_BIT(SONDE__FIELD_B3_SAMPLED) | SONDE__FIELD_BIT(SONDE__FIELD_B3_FLAGS))
 
 const struct sonde__propagator sonde__propagator_b3 = {
     .name = "b3",
@@ -231,7 +248,7 @@ const struct sonde__propagator sonde__propagator_b3multi = {
     .name = "b3multi",
     .summary = "B3 of Zipkin: reads b3 and x-b3-*, writes x-b3-*",
     .reads = SINGLE_FIELDS | MULTI_FIELDS,
-    .writes = MULTI_FIELDS | SONDE__FIELD_BIT(SONDE__FIELD_B3_PARENT_ID),
+    .writes = MULTI_NAMES,
     .inject = multi_inject,
     .extract = b3_extract,
 };

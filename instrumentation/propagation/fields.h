@@ -41,5 +41,12 @@ _Static_assert(SONDE__FIELD_COUNT <= 32, "sets are 32 bits");
 #define SONDE__FIELD_BIT(field) (1u << (field))
 
 extern const struct sonde_string sonde__field_names[SONDE__FIELD_COUNT];
+/* The spelling that other libraries write, where it is another one than ours: size 0 = it is not. */
+extern const struct sonde_string sonde__field_canonical[SONDE__FIELD_COUNT];
+#define SONDE__CANONICAL_FIELDS                                                                                        \
+    (SONDE__FIELD_BIT(SONDE__FIELD_B3_TRACE_ID) | SONDE__FIELD_BIT(SONDE__FIELD_B3_SPAN_ID) |                          \
+     SONDE__FIELD_BIT(SONDE__FIELD_B3_PARENT_ID) | SONDE__FIELD_BIT(SONDE__FIELD_B3_SAMPLED) |                         \
+     SONDE__FIELD_BIT(SONDE__FIELD_B3_FLAGS) | SONDE__FIELD_BIT(SONDE__FIELD_XRAY) |                                   \
+     SONDE__FIELD_BIT(SONDE__FIELD_GCLOUD))
 
 #endif

@@ -3,6 +3,7 @@
  * Source: cloud.google.com/trace/docs/trace-context; GoogleCloudPlatform/opentelemetry-operations-go, propagator. */
 #include "instrumentation/propagation/number.h"
 #include "instrumentation/propagation/propagator.h"
+#include "instrumentation/propagation/stale.h"
 
 enum { SPAN_ID_AT = 33, VALUE_SIZE_MAX = 128 };
 
@@ -59,13 +60,17 @@ size_t sonde__gcloud_write(const struct sonde_span_context *span, char ret_text[
 static int gcloud_inject(const struct sonde_context *context, const struct sonde_carrier *carrier) {
     char text[SONDE__GCLOUD_SIZE];
     size_t size = sonde__gcloud_write(&context->span, text);
-    return size ? sonde__carrier_set(carrier, SONDE__FIELD_GCLOUD, text, size) : 0;
+    if (!size)
+        return 0;
+    sonde__stale_remove_canonical(SONDE__FIELD_BIT(SONDE__FIELD_GCLOUD), carrier);
+    return sonde__carrier_set(carrier, SONDE__FIELD_GCLOUD, text, size);
 }
 
 static enum sonde_extract_reason gcloud_extract(const struct sonde__source *source, struct sonde_context *context) {
     struct sonde__ids ids;
     struct sonde_string text;
-    if (!sonde__source_get(source, SONDE__FIELD_GCLOUD, &text))
+    if (!sonde__source_get(source, SONDE__FIELD_GCLOUD, &text) &&
+        !sonde__source_ask_canonical(source, SONDE__FIELD_GCLOUD, &text))
         return SONDE_EXTRACT_ABSENT;
     enum sonde_extract_reason reason = read_value(text.data, text.size, &ids);
     if (reason == SONDE_EXTRACT_OK)

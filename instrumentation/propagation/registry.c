@@ -185,6 +185,7 @@ void sonde_propagation_clear(const struct sonde_carrier *carrier) {
         const struct sonde__propagator *row = row_of(choice);
         for (uint32_t rest = row->writes; rest; rest &= rest - 1)
             sonde__carrier_remove(carrier, (enum sonde__field)__builtin_ctz(rest));
+        sonde__stale_remove_canonical(row->writes & SONDE__CANONICAL_FIELDS, carrier);
         sonde__stale_remove_prefixed(row, NULL, carrier);
     }
 }

@@ -8,6 +8,18 @@ const struct sonde_string sonde__field_names[SONDE__FIELD_COUNT] = {
     SONDE__FIELDS(FIELD_NAME)
 #undef FIELD_NAME
 };
+const struct sonde_string sonde__field_canonical[SONDE__FIELD_COUNT] = {
+#define CANONICAL(name)                                                                                                \
+    { name, sizeof(name) - 1 }
+    [SONDE__FIELD_B3_TRACE_ID] = CANONICAL("X-B3-TraceId"),
+    [SONDE__FIELD_B3_SPAN_ID] = CANONICAL("X-B3-SpanId"),
+    [SONDE__FIELD_B3_PARENT_ID] = CANONICAL("X-B3-ParentSpanId"),
+    [SONDE__FIELD_B3_SAMPLED] = CANONICAL("X-B3-Sampled"),
+    [SONDE__FIELD_B3_FLAGS] = CANONICAL("X-B3-Flags"),
+    [SONDE__FIELD_XRAY] = CANONICAL("X-Amzn-Trace-Id"),
+    [SONDE__FIELD_GCLOUD] = CANONICAL("X-Cloud-Trace-Context"),
+#undef CANONICAL
+};
 
 /* ---- one pass ---- */
 
@@ -78,9 +90,11 @@ void sonde__source_init(struct sonde__source *source, const struct sonde_carrier
     struct sonde_carrier_array array;
     source->carrier = carrier;
     source->gathered = source->present = source->count = 0;
+    source->ignore_case = false;
     if (!carrier->ops->array)
         return;
     carrier->ops->array(carrier->self, &array);
+    source->ignore_case = array.ignore_case;
     for (size_t i = 0; i < array.count; i++) {
         const struct sonde_carrier_pair *pair = &array.pairs[i];
         unsigned slot = slot_of(pair->name), field = slot - 1;
@@ -100,11 +114,10 @@ static bool keep_first(void *user, struct sonde_string text) {
     return false;
 }
 
-bool sonde__source_ask(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value) {
+static inline bool ask(const struct sonde_carrier *carrier, struct sonde_string name, struct sonde_string *ret_value) {
     struct sonde_string value = {NULL, SIZE_MAX};
-    const struct sonde_carrier *carrier = source->carrier;
     if (carrier && carrier->ops->get) { /* straight to its place: copied on, it would be loaded before it is stored */
-        if (!carrier->ops->get(carrier->self, sonde__field_names[field], ret_value))
+        if (!carrier->ops->get(carrier->self, name, ret_value))
             return false;
         if (!ret_value->data)
             *ret_value = (struct sonde_string){"", 0};
@@ -112,11 +125,20 @@ bool sonde__source_ask(const struct sonde__source *source, enum sonde__field fie
     }
     if (!carrier || !carrier->ops->each)
         return false;
-    carrier->ops->each(carrier->self, sonde__field_names[field], keep_first, &value);
+    carrier->ops->each(carrier->self, name, keep_first, &value);
     if (value.size == SIZE_MAX)
         return false;
     *ret_value = value.data ? value : (struct sonde_string){"", 0};
     return true;
+}
+
+bool sonde__source_ask(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value) {
+    return ask(source->carrier, sonde__field_names[field], ret_value);
+}
+
+bool sonde__source_ask_canonical(const struct sonde__source *source, enum sonde__field field,
+                                 struct sonde_string *ret_value) {
+    return !source->ignore_case && ask(source->carrier, sonde__field_canonical[field], ret_value);
 }
 
 void sonde__source_ask_each(const struct sonde__source *source, enum sonde__field field, sonde_carrier_visit visit,

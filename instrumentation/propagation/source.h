@@ -15,6 +15,7 @@ struct sonde__source {
     uint32_t gathered; /* bits of the fields that were looked for; others are asked of the carrier */
     uint32_t present;  /* of those, which have a value */
     uint32_t count;
+    bool ignore_case;                                            /* the carrier is known to compare names so */
     uint8_t first[SONDE__FIELD_COUNT], last[SONDE__FIELD_COUNT]; /* of a field that is present, which value */
     struct {
         struct sonde_string value;
@@ -26,6 +27,9 @@ struct sonde__source {
 void sonde__source_init(struct sonde__source *source, const struct sonde_carrier *carrier, uint32_t fields);
 /** Asks the carrier. */
 bool sonde__source_ask(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value);
+/** Asks a carrier whose names have case for the canonical spelling: for a field that has one and was not found. */
+bool sonde__source_ask_canonical(const struct sonde__source *source, enum sonde__field field,
+                                 struct sonde_string *ret_value);
 /** First value of a field; false when there is none. */
 static inline bool sonde__source_get(const struct sonde__source *source, enum sonde__field field,
                                      struct sonde_string *ret_value) {

@@ -18,10 +18,22 @@ bool sonde__stale_is_context(const struct sonde__propagator *row, const struct s
         return false;
     struct sonde_string name = sonde__field_names[__builtin_ctz(fields)]; /* the one with the ids */
     if (carrier->ops->get)
-        return carrier->ops->get(carrier->self, name, &value);
+        return carrier->ops->get(carrier->self, name, &value) ||
+               (fields & SONDE__CANONICAL_FIELDS && !carrier->ops->array &&
+                carrier->ops->get(carrier->self, sonde__field_canonical[__builtin_ctz(fields)], &value));
     if (carrier->ops->each)
         carrier->ops->each(carrier->self, name, stop, &found);
     return found;
+}
+
+void sonde__stale_remove_canonical(uint32_t fields, const struct sonde_carrier *carrier) {
+    struct sonde_string value;
+    if (!fields || carrier->ops->array || !carrier->ops->get || !carrier->ops->remove)
+        return; /* arrays compare without case (HTTP) */
+    if (!carrier->ops->get(carrier->self, sonde__field_canonical[__builtin_ctz(fields)], &value))
+        return;
+    for (; fields; fields &= fields - 1)
+        carrier->ops->remove(carrier->self, sonde__field_canonical[__builtin_ctz(fields)]);
 }
 
 struct search {

@@ -14,4 +14,8 @@ bool sonde__stale_is_context(const struct sonde__propagator *row, const struct s
 void sonde__stale_remove_prefixed(const struct sonde__propagator *row, const struct sonde_context *context,
                                   const struct sonde_carrier *carrier);
 
+/** Takes out these fields where other libraries wrote them in the spelling that is canonical, so that what is written in
+ *  lower case does not stand beside them. Only on carriers with case that can be asked. */
+void sonde__stale_remove_canonical(uint32_t fields, const struct sonde_carrier *carrier);
+
 #endif

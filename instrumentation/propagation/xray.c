@@ -7,6 +7,7 @@
 #include "instrumentation/context/baggage.h"
 #include "instrumentation/propagation/number.h"
 #include "instrumentation/propagation/propagator.h"
+#include "instrumentation/propagation/stale.h"
 #include <stdlib.h>
 
 enum {
@@ -175,7 +176,10 @@ _Static_assert(64 + 10 + 9 + LINEAGE_SIZE_MAX <= SONDE__XRAY_SIZE, "room for all
 static int xray_inject(const struct sonde_context *context, const struct sonde_carrier *carrier) {
     char text[SONDE__XRAY_SIZE];
     size_t size = sonde__xray_write(context, text);
-    return size ? sonde__carrier_set(carrier, SONDE__FIELD_XRAY, text, size) : 0;
+    if (!size)
+        return 0;
+    sonde__stale_remove_canonical(SONDE__FIELD_BIT(SONDE__FIELD_XRAY), carrier);
+    return sonde__carrier_set(carrier, SONDE__FIELD_XRAY, text, size);
 }
 
 static enum sonde_extract_reason extract_text(struct sonde_string text, struct sonde_context *context) {
@@ -196,7 +200,10 @@ static enum sonde_extract_reason extract_text(struct sonde_string text, struct s
 
 static enum sonde_extract_reason xray_extract(const struct sonde__source *source, struct sonde_context *context) {
     struct sonde_string text;
-    return sonde__source_get(source, SONDE__FIELD_XRAY, &text) ? extract_text(text, context) : SONDE_EXTRACT_ABSENT;
+    return sonde__source_get(source, SONDE__FIELD_XRAY, &text) ||
+                   sonde__source_ask_canonical(source, SONDE__FIELD_XRAY, &text)
+               ? extract_text(text, context)
+               : SONDE_EXTRACT_ABSENT;
 }
 
 static enum sonde_extract_reason lambda_extract(const struct sonde__source *source, struct sonde_context *context) {

@@ -50,6 +50,27 @@ static void log_record_limits(void **state) {
     assert_int_equal(child_run(limits), 0);
 }
 
+static void logs_are_off(void) {
+    setenv("OTEL_LOGS_EXPORTER", "none", 1);
+    CHECK(!sonde_log_enabled(SONDE_SEVERITY_FATAL));
+}
+static void library_is_off(void) {
+    setenv("OTEL_SDK_DISABLED", "true", 1);
+    CHECK(!sonde_log_enabled(SONDE_SEVERITY_FATAL));
+}
+static void shut_down_later(void) {
+    CHECK(sonde_log_enabled(SONDE_SEVERITY_TRACE));
+    (void)sonde_shutdown(1000);
+    CHECK(!sonde_log_enabled(SONDE_SEVERITY_FATAL));
+}
+/* By the agent's minimum severity: tests/unit/instrumentation/steering_test.c. */
+static void enabled(void **state) {
+    (void)state;
+    assert_int_equal(child_run(logs_are_off), 0);
+    assert_int_equal(child_run(library_is_off), 0);
+    assert_int_equal(child_run(shut_down_later), 0);
+}
+
 static void get_a_logger(void **state) {
     (void)state;
     struct sonde_log_record record = SONDE_LOG_RECORD_INIT;
@@ -143,6 +164,7 @@ int main(void) {
         cmocka_unit_test(shutdown),
         cmocka_unit_test(force_flush),
         cmocka_unit_test(log_record_limits),
+        cmocka_unit_test(enabled),
         cmocka_unit_test(get_a_logger),
         cmocka_unit_test(get_a_logger_with_attributes),
         cmocka_unit_test(emit_a_log_record),

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <sonde/carrier/http.h>
+#include <sonde/carrier/kafka.h>
 #include <sonde/carrier/redis_streams.h>
 #include <sonde/err.h>
 #include <sonde/sonde.h>
@@ -522,6 +523,76 @@ static void errno_stays_whatever_comes_in(void **state) {
     }
 }
 
+/* Other SDKs write X-B3-TraceId, X-Amzn-Trace-Id, X-Cloud-Trace-Context: other names, where names have case. */
+static void check_canonical(const char *format, const struct sonde_pair *before, size_t count,
+                            enum sonde_decision decision) {
+    struct sonde_pair pairs[16];
+    struct sonde_pairs message = {pairs, count, 16, text, sizeof text, 0};
+    struct sonde_extract_options options = SONDE_EXTRACT_OPTIONS_INIT;
+    carrier = sonde_kafka_carrier(&message);
+    memcpy(pairs, before, count * sizeof *before);
+    options.propagators = format;
+    assert_int_equal(sonde_extract_with(&carrier, &options, &back), SONDE_EXTRACT_OK);
+    assert_memory_equal(back.span.trace_id, "\x4b\xf9\x2f\x35\x77\xb3\x4d\xa6\xa3\xce\x92\x9d\x0e\x0e\x47\x36", 16);
+    assert_int_equal(back.span.flags, SONDE_TRACE_FLAG_SAMPLED);
+    assert_int_equal(back.span.decision, decision);
+    assert_int_equal(sonde_inject_as(format, &context, &carrier), 0); /* sent on: what is left is of this hop */
+    for (size_t i = 0; i < message.count; i++)
+        assert_int_not_equal(pairs[i].name.data[0], 'X');
+    assert_int_equal(sonde_extract_with(&carrier, &options, &back), SONDE_EXTRACT_OK);
+    assert_memory_equal(back.span.span_id, context.span.span_id, 8);
+    memcpy(pairs, before, count * sizeof *before);
+    message.count = count;
+    assert_int_equal(sonde_propagators_set(format), 0);
+    sonde_propagation_clear(&carrier);
+    assert_int_equal(message.count, 0);
+}
+
+static void canonical_spellings_are_found_where_names_have_case(void **state) {
+    (void)state;
+#define PAIR(name, value)                                                                                              \
+    {                                                                                                                  \
+        {name, sizeof(name) - 1}, {                                                                                    \
+            value, sizeof(value) - 1                                                                                   \
+        }                                                                                                              \
+    }
+    static const struct sonde_pair debug[] = {PAIR("X-B3-SpanId", "00f067aa0ba902b7"), PAIR("X-B3-Flags", "1"),
+                                              PAIR("X-B3-TraceId", "4bf92f3577b34da6a3ce929d0e0e4736")};
+    static const struct sonde_pair accept[] = {PAIR("X-B3-TraceId", "4bf92f3577b34da6a3ce929d0e0e4736"),
+                                               PAIR("X-B3-SpanId", "00f067aa0ba902b7"), PAIR("X-B3-Sampled", "1"),
+                                               PAIR("X-B3-ParentSpanId", "0000000000000001")};
+    static const struct sonde_pair xray[] = {
+        PAIR("X-Amzn-Trace-Id", "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1")};
+    static const struct sonde_pair gcloud[] = {
+        PAIR("X-Cloud-Trace-Context", "4bf92f3577b34da6a3ce929d0e0e4736/67667974448284343;o=1")};
+    check_canonical("b3multi", debug, 3, SONDE_DECISION_DEBUG);
+    check_canonical("b3multi", accept, 4, SONDE_DECISION_ACCEPT);
+    check_canonical("xray", xray, 1, SONDE_DECISION_NONE);
+    check_canonical("gcloud", gcloud, 1, SONDE_DECISION_NONE);
+#undef PAIR
+}
+
+/* What this library writes itself goes first, and a lone canonical decision counts. */
+static void canonical_spellings_are_the_second_choice(void **state) {
+    (void)state;
+    struct sonde_pair pairs[8];
+    struct sonde_pairs message = {pairs, 0, 8, text, sizeof text, 0};
+    struct sonde_extract_options options = SONDE_EXTRACT_OPTIONS_INIT;
+    carrier = sonde_kafka_carrier(&message);
+    options.propagators = "b3";
+    pairs[0] = (struct sonde_pair){sonde_text("X-B3-Sampled"), sonde_text("0")};
+    message.count = 1;
+    assert_int_equal(sonde_extract_with(&carrier, &options, &back), SONDE_EXTRACT_DECISION);
+    assert_int_equal(back.span.decision, SONDE_DECISION_DENY);
+    pairs[1] = (struct sonde_pair){sonde_text("b3"), sonde_text("4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1")};
+    message.count = 2;
+    assert_int_equal(sonde_extract_with(&carrier, &options, &back), SONDE_EXTRACT_OK);
+    assert_int_equal(back.span.flags, SONDE_TRACE_FLAG_SAMPLED);
+    pairs[1] = (struct sonde_pair){sonde_text("x-b3-sampled"), sonde_text("1")};
+    assert_int_equal(sonde_extract_with(&carrier, &options, &back), SONDE_EXTRACT_DECISION);
+    assert_int_equal(back.span.decision, SONDE_DECISION_ACCEPT);
+}
+
 /* A carrier that is no array, and one with more values than are gathered, give the same. */
 static void carriers_that_are_asked_name_by_name_give_the_same(void **state) {
     (void)state;
@@ -631,6 +702,8 @@ int main(void) {
         CASE(clear_takes_out_what_inject_puts_in),
         CASE(errno_stays_whatever_comes_in),
         CASE(carriers_that_are_asked_name_by_name_give_the_same),
+        CASE(canonical_spellings_are_found_where_names_have_case),
+        CASE(canonical_spellings_are_the_second_choice),
     };
     setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
     setenv("OTEL_PROPAGATORS", "b3, nonsense ,tracecontext,b3", 1);

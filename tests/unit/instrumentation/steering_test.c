@@ -3,6 +3,7 @@
 #include "fake_agent.h"
 #include "instrumentation/ring/steering.h"
 #include "instrumentation/trace/sampler.h"
+#include "tests/lib/records.h"
 #include <setjmp.h>
 #include <sonde/sonde.h>
 #include <stdarg.h>
@@ -167,6 +168,25 @@ static void composed_sampler_asks_where_it_says_remote(void) {
     end();
 }
 
+static size_t debug_records(void) {
+    (void)records_skip();
+    sonde_log(SONDE_SEVERITY_DEBUG, "x", 1, NULL, 0);
+    return records_skip();
+}
+
+/* What sonde_log_enabled() says is what becomes of the record. */
+static void logs_below_the_severity_that_the_agent_says_are_not_taken(void) {
+    start(NULL);
+    CHECK(sonde_log_enabled(SONDE_SEVERITY_DEBUG) && debug_records() == 1);
+    struct sonde__steering_row row = {"shop", 0, SONDE_SEVERITY_INFO};
+    sonde__steering_publish(agent.control, &row, 1);
+    CHECK(!sonde_log_enabled(SONDE_SEVERITY_DEBUG) && debug_records() == 0);
+    CHECK(sonde_log_enabled(SONDE_SEVERITY_INFO) && sonde_log_enabled(0));
+    say(NULL, 0);
+    CHECK(sonde_log_enabled(SONDE_SEVERITY_DEBUG) && debug_records() == 1);
+    end();
+}
+
 /* ---- the page alone ---- */
 
 static struct sonde__control *page_new(void) {
@@ -237,6 +257,7 @@ CHILD_TEST(parents_are_followed_all_the_same)
 CHILD_TEST(last_rate_stays_when_the_agent_dies_and_the_next_one_says_anew)
 CHILD_TEST(page_of_an_older_agent_says_nothing)
 CHILD_TEST(composed_sampler_asks_where_it_says_remote)
+CHILD_TEST(logs_below_the_severity_that_the_agent_says_are_not_taken)
 CHILD_TEST(tables_hold_as_many_rows_as_they_say)
 CHILD_TEST(readers_never_see_half_a_change)
 
@@ -247,6 +268,7 @@ int main(void) {
         cmocka_unit_test(last_rate_stays_when_the_agent_dies_and_the_next_one_says_anew_test),
         cmocka_unit_test(page_of_an_older_agent_says_nothing_test),
         cmocka_unit_test(composed_sampler_asks_where_it_says_remote_test),
+        cmocka_unit_test(logs_below_the_severity_that_the_agent_says_are_not_taken_test),
         cmocka_unit_test(tables_hold_as_many_rows_as_they_say_test),
         cmocka_unit_test(readers_never_see_half_a_change_test),
     };
