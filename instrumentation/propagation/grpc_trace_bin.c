@@ -6,6 +6,9 @@
 #include "instrumentation/propagation/number.h"
 #include "instrumentation/propagation/propagator.h"
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 enum {
     FIELD_TRACE_ID = 0,
@@ -148,28 +151,81 @@ static __attribute__((noinline)) enum sonde_extract_reason read_any(const char *
 }
 _Static_assert(sizeof(struct sonde__ids) == sizeof(struct sonde_span_context), "a span context is its words");
 
-/** Four digits as 24 bits; what is not one shows above 63 in *bad. */
-static inline uint64_t group_of(const char *text, unsigned *bad) {
-    unsigned a = values[(uint8_t)text[0]] - 1u, b = values[(uint8_t)text[1]] - 1u;
-    unsigned c = values[(uint8_t)text[2]] - 1u, d = values[(uint8_t)text[3]] - 1u;
-    *bad |= a | b | c | d;
-    return (a << 18 | b << 12 | c << 6 | d) & 0xffffff;
+/** The 39 digits of 29 bytes as ten groups of 24 bits. Returns false when one is no digit. */
+static inline bool read_groups_plain(const char *text, uint64_t ret_groups[10]) {
+    const char last[4] = {text[36], text[37], text[38], 'A'};
+    unsigned bad = 0;
+    for (int i = 0; i < 10; i++) {
+        const char *at = i < 9 ? text + 4 * i : last;
+        unsigned a = values[(uint8_t)at[0]] - 1u, b = values[(uint8_t)at[1]] - 1u;
+        unsigned c = values[(uint8_t)at[2]] - 1u, d = values[(uint8_t)at[3]] - 1u;
+        bad |= a | b | c | d;
+        ret_groups[i] = (a << 18 | b << 12 | c << 6 | d) & 0xffffff;
+    }
+    return bad <= 63;
 }
+
+#if defined(__SSE2__)
+/* Bytes of a range, as all ones: moved to the lower end of the signed bytes it is one comparison. */
+static inline __m128i in_range(__m128i x, char first, char last) {
+    __m128i moved = _mm_add_epi8(x, _mm_set1_epi8((char)(-128 - first)));
+    return _mm_cmplt_epi8(moved, _mm_set1_epi8((char)(-128 + last - first + 1)));
+}
+
+/** Sixteen digits as four groups, each in 32 bits. What is no digit clears bits of *good. */
+static inline __m128i read_groups16(__m128i x, __m128i *good) {
+    __m128i upper = in_range(x, 'A', 'Z'), lower = in_range(x, 'a', 'z'), digit = in_range(x, '0', '9');
+    __m128i plus = _mm_cmpeq_epi8(x, _mm_set1_epi8('+')), slash = _mm_cmpeq_epi8(x, _mm_set1_epi8('/'));
+    __m128i shift = _mm_and_si128(upper, _mm_set1_epi8(-'A'));
+    shift = _mm_or_si128(shift, _mm_and_si128(lower, _mm_set1_epi8(26 - 'a')));
+    shift = _mm_or_si128(shift, _mm_and_si128(digit, _mm_set1_epi8(52 - '0')));
+    shift = _mm_or_si128(shift, _mm_and_si128(plus, _mm_set1_epi8(62 - '+')));
+    shift = _mm_or_si128(shift, _mm_and_si128(slash, _mm_set1_epi8(63 - '/')));
+    *good =
+        _mm_and_si128(*good, _mm_or_si128(_mm_or_si128(upper, lower), _mm_or_si128(digit, _mm_or_si128(plus, slash))));
+    x = _mm_add_epi8(x, shift);
+    /* Pairs of 6 bits, then of 12. */
+    x = _mm_or_si128(_mm_slli_epi16(_mm_and_si128(x, _mm_set1_epi16(0xff)), 6), _mm_srli_epi16(x, 8));
+    return _mm_madd_epi16(x, _mm_set1_epi32(1 << 16 | 1 << 12));
+}
+
+static inline void spread(__m128i groups, uint64_t ret_groups[4]) {
+    uint64_t low = (uint64_t)_mm_cvtsi128_si64(groups);
+    uint64_t high = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(groups, groups));
+    ret_groups[0] = (uint32_t)low, ret_groups[1] = low >> 32;
+    ret_groups[2] = (uint32_t)high, ret_groups[3] = high >> 32;
+}
+
+static inline bool read_groups_sse2(const char *text, uint64_t ret_groups[10]) {
+    const __m128i *in = (const __m128i *)(const void *)text;
+    __m128i good = _mm_set1_epi8(-1);
+    /* The last fifteen digits, and 'A' behind them. */
+    __m128i last = _mm_srli_si128(_mm_loadu_si128((const __m128i *)(const void *)(text + 23)), 1);
+    last = _mm_or_si128(last, _mm_slli_si128(_mm_cvtsi32_si128('A'), 15));
+    spread(read_groups16(_mm_loadu_si128(in), &good), ret_groups);
+    __m128i middle = read_groups16(_mm_loadu_si128(in + 1), &good);
+    uint64_t two = (uint64_t)_mm_cvtsi128_si64(middle);
+    ret_groups[4] = (uint32_t)two, ret_groups[5] = two >> 32;
+    spread(read_groups16(last, &good), ret_groups + 6);
+    return _mm_movemask_epi8(good) == 0xffff;
+}
+#endif
+#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
+#define read_groups read_groups_sse2
+#else
+#define read_groups read_groups_plain
+#endif
 
 /** The 29 bytes as all writers write them, put together in registers: a group is three bytes. */
 static inline enum sonde_extract_reason read_text(const char *text, size_t size, struct sonde__ids *ids) {
     uint64_t groups[10];
-    unsigned bad = 0;
     if (size != SONDE__GRPC_TEXT_SIZE && (size != SONDE__GRPC_TEXT_SIZE + 1 || text[size - 1] != '='))
         return read_any(text, size, ids);
-    for (int i = 0; i < 9; i++)
-        groups[i] = group_of(text + 4 * i, &bad);
-    const char last[4] = {text[36], text[37], text[38], 'A'};
-    groups[9] = group_of(last, &bad);
+    bool good = read_groups(text, groups);
     uint64_t high = groups[0] << 56 | groups[1] << 32 | groups[2] << 8 | groups[3] >> 16;
     uint64_t low = groups[3] << 48 | groups[4] << 24 | groups[5];
     uint64_t span = groups[6] << 48 | groups[7] << 24 | groups[8];
-    if (bad > 63 || groups[0] >> 8 || groups[6] >> 16 != FIELD_SPAN_ID || groups[9] >> 16 != FIELD_FLAGS ||
+    if (!good || groups[0] >> 8 || groups[6] >> 16 != FIELD_SPAN_ID || groups[9] >> 16 != FIELD_FLAGS ||
         (high | low) == 0 || span == 0)
         return read_any(text, size, ids);
     *ids = (struct sonde__ids){__builtin_bswap64(high), __builtin_bswap64(low), __builtin_bswap64(span),
@@ -207,7 +263,9 @@ static bool visit(void *user, struct sonde_string text) {
 }
 
 static enum sonde_extract_reason grpc_extract(const struct sonde__source *source, struct sonde_context *context) {
-    struct found found = {.reason = SONDE_EXTRACT_ABSENT};
+    struct found found; /* not zeroed: ids are there when the reason says so */
+    found.reason = SONDE_EXTRACT_ABSENT;
+    found.count = 0;
     sonde__source_each(source, SONDE__FIELD_GRPC_TRACE_BIN, visit, &found);
     if (found.reason == SONDE_EXTRACT_OK)
         sonde__context_found(context, &found.ids);

@@ -616,6 +616,51 @@ static void carriers_that_are_asked_name_by_name_give_the_same(void **state) {
     }
 }
 
+/* ---- base64 of a trace context, digit by digit ---- */
+
+static enum sonde_extract_reason read_slowly(const char *value, size_t size, struct sonde_span_context *ret_span) {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint8_t bytes[64];
+    size_t count = 0;
+    unsigned word = 0, bits = 0;
+    if (memchr(value, ',', size))
+        return SONDE_EXTRACT_DUPLICATE;
+    if (size % 4 == 0 && value[size - 1] == '=')
+        size -= value[size - 2] == '=' ? 2 : 1;
+    for (size_t i = 0; i < size; i++) {
+        const char *digit = memchr(alphabet, value[i], 64);
+        if (!digit)
+            return SONDE_EXTRACT_ENCODING;
+        word = word << 6 | (unsigned)(digit - alphabet);
+        if ((bits += 6) >= 8)
+            bytes[count++] = (uint8_t)(word >> (bits -= 8));
+    }
+    return size % 4 == 1 ? SONDE_EXTRACT_ENCODING : sonde__grpc_bin_read(bytes, count, ret_span);
+}
+
+static void grpc_trace_bin_is_read_as_digit_by_digit(void **state) {
+    (void)state;
+    srand(11);
+    for (int round = 0; round < 60000; round++) {
+        char value[SONDE__GRPC_TEXT_SIZE + 1];
+        struct sonde_span_context fast, slow;
+        for (int i = 0; i < 16; i++)
+            context.span.trace_id[i] = (uint8_t)rand();
+        context.span.span_id[round % 8] = (uint8_t)rand();
+        context.span.flags = round & 1;
+        size_t size = sonde__grpc_text_write(&context.span, value);
+        assert_int_equal(size, SONDE__GRPC_TEXT_SIZE);
+        value[size] = '=';
+        size += round % 2;
+        for (int change = rand() % 3; change > 0; change--)
+            value[(size_t)rand() % size] = (char)rand();
+        memset(&fast, 0, sizeof fast);
+        memset(&slow, 0, sizeof slow);
+        assert_int_equal(sonde__grpc_text_read(value, size, &fast), read_slowly(value, size, &slow));
+        assert_memory_equal(&fast, &slow, sizeof fast);
+    }
+}
+
 /* ---- the look through an array against a search per name ---- */
 
 static void assert_same_values(const struct sonde_carrier *once, const struct sonde_carrier *asked) {
@@ -680,6 +725,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(propagators_come_from_the_environment),
         CASE(every_name_is_found_in_one_look),
+        CASE(grpc_trace_bin_is_read_as_digit_by_digit),
         CASE(headers_looked_through_once_are_those_found_by_name),
         CASE(propagators_are_set_by_name),
         CASE(propagators_are_listed_in_order),
