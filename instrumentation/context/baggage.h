@@ -12,6 +12,7 @@ struct sonde__baggage_reader {
     size_t scanned;                /* bytes looked at */
     uint32_t count;                /* entries kept */
     bool partial;                  /* something was bad, or too much */
+    bool is_listed;                /* count and keys are filled in */
     uint64_t keys[4];              /* which keys there may be already, a bit each by a hash */
 };
 

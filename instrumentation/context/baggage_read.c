@@ -3,6 +3,7 @@
  * wrote it, is checked once and copied once. Source: W3C Baggage, 3.3; policy for bad members: drop them alone. */
 #include "instrumentation/context/baggage.h"
 #include "instrumentation/context/baggage_class.h"
+#include "instrumentation/context/plain_list.h"
 #include <string.h>
 
 #if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
@@ -195,13 +196,32 @@ static inline __attribute__((always_inline)) void keep(struct sonde__baggage_rea
 }
 
 void sonde__baggage_reader_init(struct sonde__baggage_reader *reader, struct sonde_context *context) {
-    struct sonde_baggage_entry entry;
     memset(reader, 0, sizeof *reader);
     reader->context = context;
     if (context->baggage_length > SONDE_BAGGAGE_SIZE_MAX)
         context->baggage_length = 0;
+}
+
+/** Fills in what reading member by member goes by, from the context's baggage. */
+static void reader_list(struct sonde__baggage_reader *reader) {
+    struct sonde_baggage_entry entry;
+    const struct sonde_context *context = reader->context;
+    reader->count = 0;
     for (uint32_t at = 0; context->baggage_length && sonde_baggage_next(context, &at, &entry); reader->count++)
         (void)mark_key(reader, entry.key);
+    reader->is_listed = true;
+}
+
+/** A first value that can stay as it is: copied once, checked there. */
+static inline bool reader_take_whole(struct sonde__baggage_reader *reader, const char *text, size_t size) {
+    struct sonde_context *context = reader->context;
+    if (context->baggage_length || reader->is_listed || size > SONDE_BAGGAGE_SIZE_MAX - SONDE__PLAIN_PADDING)
+        return false;
+    memcpy(context->baggage, text, size);
+    reader->count = sonde__plain_baggage(context->baggage, size);
+    if (reader->count)
+        context->baggage_length = (uint32_t)size;
+    return reader->count;
 }
 
 void sonde__baggage_reader_feed(struct sonde__baggage_reader *reader, const char *text, size_t size) {
@@ -215,6 +235,10 @@ void sonde__baggage_reader_feed(struct sonde__baggage_reader *reader, const char
         reader->scanned = SCAN_MAX;
     }
     reader->scanned += size + 1; /* + 1: values without bytes must end somewhere too */
+    if (reader_take_whole(reader, text, size))
+        return;
+    if (!reader->is_listed)
+        reader_list(reader);
     for (const char *at = text, *end = text + size; at < end;) {
         struct member member;
         if (is_space(*at) || *at == ',') {
@@ -246,5 +270,6 @@ void sonde__baggage_add_coded(struct sonde_context *context, struct sonde_string
         value_end(value.data, end) != end)
         return;
     sonde__baggage_reader_init(&reader, context);
+    reader_list(&reader);
     keep(&reader, &member, &run);
 }

@@ -5,7 +5,7 @@
  * members from the right end; done as they arrive, with the result that doing it at the end would give. Source: W3C
  * trace-context, 3.3 (level 2), 3.3.1.5 (limits), 3.5 (mutating). */
 #include "instrumentation/propagation/tracestate.h"
-#include "instrumentation/propagation/tracestate_plain.h"
+#include "instrumentation/context/plain_list.h"
 #include <sonde/err.h>
 #include <string.h>
 
@@ -186,10 +186,10 @@ static void reader_list(struct sonde__tracestate_reader *reader) {
 /** A first value that can stay as it is: copied once, checked there. */
 static inline bool reader_take_whole(struct sonde__tracestate_reader *reader, const char *text, size_t size) {
     struct sonde_context *context = reader->context;
-    if (context->tracestate_length || reader->is_listed || size > SONDE_TRACESTATE_SIZE_MAX - SONDE__TRACESTATE_PADDING)
+    if (context->tracestate_length || reader->is_listed || size > SONDE_TRACESTATE_SIZE_MAX - SONDE__PLAIN_PADDING)
         return false;
     memcpy(context->tracestate, text, size);
-    uint32_t count = sonde__tracestate_plain(context->tracestate, size);
+    uint32_t count = sonde__plain_tracestate(context->tracestate, size);
     if (!count)
         return false;
     reader->count = reader->seen = count;

@@ -3,6 +3,7 @@
  * values alone, which go to the parser of the format directly). What must hold beside memory safety: the reason fits
  * the context; baggage that is kept is a list that reads back as it is; and what is injected is extracted as the same.
  */
+#include "instrumentation/context/baggage.h"
 #include "instrumentation/propagation/propagator.h"
 #include "instrumentation/propagation/tracestate.h"
 #include <sonde/baggage.h>
@@ -99,6 +100,23 @@ static void check_tracestate(const char *text, size_t size) {
                       memcmp(whole.tracestate, members.tracestate, whole.tracestate_length) == 0));
 }
 
+static void check_baggage_ways(const char *text, size_t size) {
+    static struct sonde_context whole, members;
+    struct sonde__baggage_reader once, by_members;
+    sonde_context_init(&whole);
+    sonde_context_init(&members);
+    sonde__baggage_reader_init(&once, &whole);
+    sonde__baggage_reader_init(&by_members, &members);
+    sonde__baggage_reader_feed(&once, text, size);
+    sonde__baggage_reader_feed(&by_members, "", 0);
+    sonde__baggage_reader_feed(&by_members, text, size);
+    if (size >= 2 * SONDE_BAGGAGE_SIZE_MAX - 1) /* the empty value counts as a byte of what is looked at */
+        return;
+    require(once.partial == by_members.partial && once.count == by_members.count);
+    require(whole.baggage_length == members.baggage_length &&
+            memcmp(whole.baggage, members.baggage, whole.baggage_length) == 0);
+}
+
 static void parse_directly(const char *text, size_t size) {
     struct sonde_span_context span;
     struct sonde_string lineage;
@@ -109,6 +127,7 @@ static void parse_directly(const char *text, size_t size) {
     (void)sonde__grpc_text_read(text, size, &span);
     (void)sonde__grpc_bin_read((const uint8_t *)text, size, &span);
     check_tracestate(text, size);
+    check_baggage_ways(text, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

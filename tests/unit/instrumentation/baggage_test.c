@@ -2,6 +2,7 @@
 /* Baggage as a value and on the thread: entries, limits, coding, and what reading from headers keeps. The grammar's
  * rows are in tests/vectors/propagators.tsv. */
 #include "instrumentation/context/baggage.h"
+#include "instrumentation/context/plain_list.h"
 #include <setjmp.h>
 #include <sonde/err.h>
 #include <sonde/sonde.h>
@@ -281,9 +282,135 @@ static void context_copy_takes_what_is_used(void **state) {
     assert_int_equal(copy.baggage_length + copy.tracestate_length, 0);
 }
 
+/* ---- the ways in one pass against reading member by member ---- */
+
+typedef uint32_t plain(char *text, size_t size);
+
+/* An empty value before it takes the reader off the short way. */
+static void read_by_members(struct sonde__baggage_reader *ret_reader, struct sonde_context *ret_context,
+                            const char *text, size_t size) {
+    sonde_context_init(ret_context);
+    sonde__baggage_reader_init(ret_reader, ret_context);
+    sonde__baggage_reader_feed(ret_reader, "", 0);
+    assert_true(ret_reader->is_listed);
+    sonde__baggage_reader_feed(ret_reader, text, size);
+}
+
+static void assert_plain(plain *way, const char *text, size_t size, uint32_t want) {
+    static char buffer[SONDE_BAGGAGE_SIZE_MAX + SONDE__PLAIN_PADDING];
+    memcpy(buffer, text, size);
+    uint32_t count = way(buffer, size);
+    if (count != want && count)
+        print_message("%.*s\n", (int)size, text);
+    assert_true(count == want || count == 0); /* 0 is "ask the other way" */
+    assert_memory_equal(buffer, text, size);
+}
+
+static void assert_ways_agree(const char *text, size_t size) {
+    static struct sonde_context members, whole;
+    struct sonde__baggage_reader reader, once;
+    read_by_members(&reader, &members, text, size);
+    bool kept = size && !reader.partial && members.baggage_length == size && memcmp(members.baggage, text, size) == 0;
+    assert_plain(sonde__plain_baggage_c, text, size, kept ? reader.count : 0);
+#if defined(__SSE2__)
+    assert_plain(sonde__plain_baggage_sse2, text, size, kept ? reader.count : 0);
+    if (sonde__plain_has_avx2())
+        assert_plain(sonde__plain_baggage_avx2, text, size, kept ? reader.count : 0);
+#endif
+    sonde_context_init(&whole);
+    sonde__baggage_reader_init(&once, &whole);
+    sonde__baggage_reader_feed(&once, text, size);
+    assert_int_equal(once.partial, reader.partial);
+    assert_int_equal(once.count, reader.count);
+    assert_int_equal(whole.baggage_length, members.baggage_length);
+    assert_memory_equal(whole.baggage, members.baggage, members.baggage_length);
+}
+
+static size_t add_random_member(char *to, bool first) {
+    static const char key_chars[] = "abzAZ019_-*!#$%&'+.^`|~", value_chars[] = "abzAZ019_-=()/:<>?@[]{}%";
+    size_t at = 0, key = (size_t)(rand() % 4 ? rand() % 5 : rand() % 100), value = (size_t)(rand() % 40);
+    if (!first)
+        to[at++] = ',';
+    to[at++] = (char)('a' + rand() % 26);
+    for (size_t i = 0; i < key; i++)
+        to[at++] = key_chars[(size_t)rand() % (sizeof key_chars - 1)];
+    to[at++] = '=';
+    for (size_t i = 0; i < value; i++) {
+        char c = value_chars[(size_t)rand() % (sizeof value_chars - (rand() % 8 ? 2 : 1))];
+        to[at++] = c;
+        if (c == '%' && rand() % 8) {
+            to[at++] = "09afAF"[rand() % 6];
+            to[at++] = "09afAF"[rand() % 6];
+        }
+    }
+    return at;
+}
+
+static void baggage_read_in_one_pass_is_as_read_by_members(void **state) {
+    (void)state;
+    static const char changes[] = ",=;% \t\"\\.aA0_-@/~g\x7f\x80\xac\xff";
+    static char text[SONDE_BAGGAGE_SIZE_MAX];
+    srand(7);
+    for (int round = 0; round < 20000; round++) {
+        size_t size = 0;
+        int members = rand() % 4 ? rand() % 8 : rand() % 70;
+        for (int i = 0; i < members; i++)
+            size += add_random_member(text + size, size == 0);
+        for (int changed = rand() % 3; changed > 0 && size; changed--)
+            text[(size_t)rand() % size] = changes[(size_t)rand() % (sizeof changes - 1)];
+        if (size > 1 && rand() % 4 == 0)
+            size -= (size_t)rand() % 2;
+        assert_ways_agree(text, size);
+    }
+}
+
+/* Every byte at every place of a block and of its neighbours, and every length. */
+static void baggage_read_in_one_pass_knows_every_byte(void **state) {
+    (void)state;
+    static const char list[] =
+        "a=1,bb=22,userId=alice,serverNode=DF%2028,isProduction=,tenant!=b=l=ue,region=eu-west-1,k=%41%";
+    char text[sizeof list];
+    for (size_t i = 0; i < sizeof list - 1; i++) {
+        memcpy(text, list, sizeof list);
+        for (int c = 0; c < 256; c++) {
+            text[i] = (char)c;
+            assert_ways_agree(text, sizeof list - 2);
+        }
+    }
+    for (size_t size = 0; size < sizeof list; size++)
+        assert_ways_agree(list, size);
+}
+
+static void baggage_usual_lists_are_read_in_one_pass(void **state) {
+    (void)state;
+    static const char *const lists[] = {"tenant=blue,user=42", "k=", "serverNode=DF%2028,x=a=b"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        char text[64 + SONDE__PLAIN_PADDING];
+        memcpy(text, lists[i], strlen(lists[i]));
+        assert_int_equal(sonde__plain_baggage(text, strlen(lists[i])), i == 1 ? 1 : 2);
+        assert_int_equal(sonde__plain_baggage_c(text, strlen(lists[i])), i == 1 ? 1 : 2);
+    }
+}
+
+static void baggage_goes_on_by_members_after_one_pass(void **state) {
+    (void)state;
+    struct sonde__baggage_reader reader;
+    sonde_context_init(&context);
+    sonde__baggage_reader_init(&reader, &context);
+    sonde__baggage_reader_feed(&reader, "a=1,b=2", 7);
+    assert_false(reader.is_listed);
+    sonde__baggage_reader_feed(&reader, "a=3;m, c=4", 10);
+    assert_int_equal(reader.count, 3);
+    assert_list("b=2,a=3;m,c=4");
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup(name, setup)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(baggage_read_in_one_pass_is_as_read_by_members),
+        cmocka_unit_test(baggage_read_in_one_pass_knows_every_byte),
+        cmocka_unit_test(baggage_usual_lists_are_read_in_one_pass),
+        cmocka_unit_test(baggage_goes_on_by_members_after_one_pass),
         CASE(baggage_set_replaces_and_is_last),
         CASE(baggage_values_come_back_whatever_their_bytes),
         CASE(baggage_set_takes_its_arguments_from_the_list_itself),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tracestate: reading by several values, shortening, editing. The grammar's rows are in tests/vectors/w3c.tsv. */
 #include "instrumentation/propagation/tracestate.h"
-#include "instrumentation/propagation/tracestate_plain.h"
+#include "instrumentation/context/plain_list.h"
 #include <setjmp.h>
 #include <sonde/err.h>
 #include <stdarg.h>
@@ -164,7 +164,7 @@ static uint32_t kept_whole(const char *text, size_t size) {
 }
 
 static void assert_plain(plain *way, const char *text, size_t size, uint32_t want) {
-    static char buffer[SONDE_TRACESTATE_SIZE_MAX + SONDE__TRACESTATE_PADDING];
+    static char buffer[SONDE_TRACESTATE_SIZE_MAX + SONDE__PLAIN_PADDING];
     memset(buffer, '#', sizeof buffer);
     memcpy(buffer, text, size);
     uint32_t count = way(buffer, size);
@@ -172,18 +172,18 @@ static void assert_plain(plain *way, const char *text, size_t size, uint32_t wan
         print_message("%.*s\n", (int)size, text);
     assert_true(count == want || count == 0); /* 0 is "ask the other way" */
     assert_memory_equal(buffer, text, size);
-    for (size_t i = size + SONDE__TRACESTATE_PADDING; i < sizeof buffer; i++)
+    for (size_t i = size + SONDE__PLAIN_PADDING; i < sizeof buffer; i++)
         assert_int_equal(buffer[i], '#');
 }
 
 static void assert_ways_agree(const char *text, size_t size) {
     uint32_t want = kept_whole(text, size), count;
     static struct sonde_context whole, members;
-    assert_plain(sonde__tracestate_plain_c, text, size, want);
+    assert_plain(sonde__plain_tracestate_c, text, size, want);
 #if defined(__SSE2__)
-    assert_plain(sonde__tracestate_plain_sse2, text, size, want);
-    if (sonde__tracestate_plain_has_avx2())
-        assert_plain(sonde__tracestate_plain_avx2, text, size, want);
+    assert_plain(sonde__plain_tracestate_sse2, text, size, want);
+    if (sonde__plain_has_avx2())
+        assert_plain(sonde__plain_tracestate_avx2, text, size, want);
 #endif
     sonde_context_init(&whole);
     assert_int_equal(sonde_tracestate_append(&whole, text, size), read_by_members(&members, text, size, &count));
@@ -252,12 +252,12 @@ static void tracestate_usual_lists_are_read_in_one_pass(void **state) {
     const char *lists[] = {"a=1", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "dd=s:1;o:rum;p:00f067aa0ba902b7",
                            "1234@nr=0-0-1-2-3-4--5-6-7", full};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        char text[SONDE_TRACESTATE_SIZE_MAX + SONDE__TRACESTATE_PADDING];
+        char text[SONDE_TRACESTATE_SIZE_MAX + SONDE__PLAIN_PADDING];
         size = strlen(lists[i]);
         memcpy(text, lists[i], size);
-        assert_int_equal(sonde__tracestate_plain(text, size), kept_whole(lists[i], size));
+        assert_int_equal(sonde__plain_tracestate(text, size), kept_whole(lists[i], size));
         assert_int_not_equal(kept_whole(lists[i], size), 0);
-        assert_int_equal(sonde__tracestate_plain_c(text, size), kept_whole(lists[i], size));
+        assert_int_equal(sonde__plain_tracestate_c(text, size), kept_whole(lists[i], size));
     }
 }
 
