@@ -48,15 +48,15 @@ static size_t attributes_make(const struct sonde__scrape_config *config, const s
     size_t count = 0;
     for (size_t i = 0; i < sample->label_count; i++) {
         const struct sonde__exposition_label *label = &sample->labels[i];
-        struct sonde_key key = {label->name, label->name_size};
+        struct sonde_key key = {label->name, (uint32_t)label->name_size};
         if (added->count && !config->honor_labels && is_added(added, label->name)) {
             int size = snprintf(exported[count], SONDE_KEY_SIZE_MAX + 1, "exported_%s", label->name);
-            key = (struct sonde_key){exported[count], (size_t)size};
+            key = (struct sonde_key){exported[count], (uint32_t)size};
         }
         attributes[count++] = sonde_attribute_string_n(key, label->value, label->value_size);
     }
     for (size_t i = 0; i < added->count; i++) {
-        struct sonde_key key = {added->keys[i], strlen(added->keys[i])};
+        struct sonde_key key = {added->keys[i], (uint32_t)strlen(added->keys[i])};
         if (!config->honor_labels || !label_of(sample, added->keys[i]))
             attributes[count++] = sonde_attribute_string(key, added->values[i]);
     }
