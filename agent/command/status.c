@@ -149,6 +149,23 @@ static void write_exporters(const json_t *status, FILE *out) {
     }
 }
 
+static void write_processors(const json_t *status, FILE *out) {
+    size_t i;
+    json_t *one, *figure;
+    const char *name, *before;
+    json_array_foreach(json_object_get(status, "processors"), i, one) {
+        fputs(i ? "  " : "processors:\n  ", out);
+        put_text(out, string_at(one, "name"));
+        before = ": ";
+        json_object_foreach(json_object_get(one, "figures"), name, figure) {
+            fprintf(out, "%s%lld ", before, (long long)json_integer_value(figure));
+            put_text(out, name);
+            before = ", ";
+        }
+        fputc('\n', out);
+    }
+}
+
 static void write_collectors(const json_t *status, FILE *out) {
     size_t i;
     json_t *one;
@@ -182,6 +199,7 @@ int sonde__status_write(const json_t *status, FILE *out) {
                 number_at(one, "appended"));
         write_dropped(json_object_get(one, "dropped"), out);
     }
+    write_processors(status, out);
     write_exporters(status, out);
     write_collectors(status, out);
     fprintf(out, "queue: %lld of %lld bytes\n", number_at(json_object_get(status, "queue"), "bytes"),

@@ -50,7 +50,8 @@ const struct sonde_option sonde_config_queue_options[] = {
      .sentence = "Memory for records that an exporter has not delivered yet; when it is used up services keep theirs."},
     SONDE_OPTION_END,
 };
-const struct sonde_config_catalog sonde_config_catalog_real = {sonde_receivers, sonde_exporters, sonde_collectors};
+const struct sonde_config_catalog sonde_config_catalog_real = {sonde_receivers, sonde_exporters, sonde_collectors,
+                                                               sonde_processors};
 
 const char *sonde_config_section_name(enum sonde_config_section section) {
     static const char *const names[] = {"receivers", "processors", "exporters", "collectors"};
@@ -71,6 +72,8 @@ bool sonde_config_kind_at(const struct sonde_config_catalog *catalog, enum sonde
         *ret_kind = KIND(catalog->exporters[index]);
     else if (section == SONDE_CONFIG_COLLECTORS && catalog->collectors[index])
         *ret_kind = KIND(catalog->collectors[index]);
+    else if (section == SONDE_CONFIG_PROCESSORS && catalog->processors && catalog->processors[index])
+        *ret_kind = KIND(catalog->processors[index]);
     else
         return false;
     return true;
@@ -206,6 +209,16 @@ static int add_default(struct reader *reader, enum sonde_config_section section,
     return 0;
 }
 
+/** The processors that run unless the configuration says which do. */
+static int add_default_processors(struct reader *reader) {
+    const struct sonde_processor_ops *const *all = reader->catalog->processors;
+    int error = 0;
+    for (size_t i = 0; !error && all && all[i]; i++)
+        if (all[i]->by_default)
+            error = add_instance(reader, SONDE_CONFIG_PROCESSORS, all[i]->name, NULL, NULL);
+    return error;
+}
+
 /** The exporter that OTEL_EXPORTER_OTLP_* describe, when nothing else configures one. */
 static int read_env_exporter(struct reader *reader) {
     struct sonde__tree tree = {0};
@@ -232,6 +245,8 @@ static int read_tree(struct reader *reader, const struct sonde__node *root) {
         error = read_top(reader, root->items[i], root->items[i + 1], &seen);
     if (!error && !(seen & (1u << SONDE_CONFIG_RECEIVERS)))
         error = add_default(reader, SONDE_CONFIG_RECEIVERS, "services");
+    if (!error && !(seen & (1u << SONDE_CONFIG_PROCESSORS)))
+        error = add_default_processors(reader);
     if (!error && !(seen & (1u << SONDE_CONFIG_EXPORTERS)))
         error = read_env_exporter(reader);
     return error;

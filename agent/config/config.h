@@ -2,15 +2,15 @@
 /* The configuration: YAML, optional; the defaults serve. The rows of each component (exporters/option.h) are the
  * parser, the reference, the schema and the check. Constant once read.
  *
- *   receivers:  exporters:  collectors:     instances by name, "otlp_http" or "otlp_http/backup"
- *   processors:                             none yet
- *   queue:  agent:                          settings of the agent itself
+ *   receivers:  processors:  exporters:  collectors:     instances by name, "otlp_http" or "otlp_http/backup"
+ *   queue:  agent:                                       settings of the agent itself
  */
 #ifndef SONDE_AGENT_CONFIG_H
 #define SONDE_AGENT_CONFIG_H
 
 #include "agent/collect/collector.h"
 #include "agent/config/tree.h"
+#include "agent/process/processor.h"
 #include "agent/receive/receiver.h"
 #include "exporters/exporter.h"
 #include <stdio.h>
@@ -42,6 +42,7 @@ struct sonde_config_catalog {
     const struct sonde_receiver_ops *const *receivers;
     const struct sonde_exporter_ops *const *exporters;
     const struct sonde_collector_ops *const *collectors;
+    const struct sonde_processor_ops *const *processors; /* NULL = none */
 };
 
 /** A component's fields that the configuration needs; ops is the row of its registry. */

@@ -125,6 +125,7 @@ static int open_inlets(struct sonde_daemon *daemon) {
                                      .queue = daemon->queue,
                                      .ledger = &daemon->ledger,
                                      .series = daemon->series,
+                                     .processing = &daemon->processing,
                                      .steering = &daemon->steering,
                                      .socket_path = daemon->socket_path,
                                      .peer_gone = on_peer_gone,
@@ -187,6 +188,8 @@ static int open_all(struct sonde_daemon *daemon, const char *socket) {
         error = sonde__outlets_create(daemon); /* cursors first: nothing is appended before they are there */
     if (!error)
         error = open_server(daemon);
+    if (!error)
+        error = sonde__processing_create(daemon);
     if (!error)
         error = open_inlets(daemon);
     if (!error)
@@ -272,6 +275,7 @@ void sonde_daemon_destroy(struct sonde_daemon *daemon) {
     for (size_t i = 0; i < daemon->inlet_count; i++)
         daemon->inlets[i].ops->destroy(daemon->inlets[i].self);
     daemon->inlet_count = 0;
+    sonde__processing_destroy(daemon);
     if (daemon->state == SONDE__DAEMON_STOPPING)
         count_rest(daemon);
     sonde_series_source_destroy(daemon->own_series);

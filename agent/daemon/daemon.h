@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The agent put together: who owns what, and in which order it comes and goes.
  *
- *   receivers -> queue -> exporters          ledger: the accounts of all three
+ *   receivers -> queue -> exporters          ledger: the accounts of all three; processors look at what is taken in
  *   collectors, services' memory, own counters -> series -> /metrics, and every interval -> queue
  *
  * Loop thread only. */
@@ -64,6 +64,7 @@ struct sonde_daemon {
     struct sonde_series_store *series;
     struct sonde_series_source *own_series;
     struct sonde_steering steering;
+    struct sonde_processing processing;
     struct sonde_http_curl *http;
     struct sonde__http_server *server; /* NULL = agent.listen is empty */
     struct sonde__outlet outlets[SONDE_CONFIG_INSTANCES_MAX];
@@ -104,6 +105,10 @@ void sonde__outlets_stop(struct sonde_daemon *daemon);
 bool sonde__outlets_idle(const struct sonde_daemon *daemon);
 /** Sum of everything that counts as progress; has_work: something is queued or in flight. */
 uint64_t sonde__outlets_progress(const struct sonde_daemon *daemon, bool *ret_has_work);
+
+/* processing.c: before the receivers, and after them */
+int sonde__processing_create(struct sonde_daemon *daemon);
+void sonde__processing_destroy(struct sonde_daemon *daemon);
 
 /* stop.c */
 int sonde__signals_watch(struct sonde_daemon *daemon);

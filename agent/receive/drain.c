@@ -120,12 +120,14 @@ int sonde__intake_flush(struct sonde__services *services) {
     return 0;
 }
 
-void sonde__peer_take(struct sonde__peer *peer, enum sonde__record_kind kind, uint32_t scope, const uint8_t *body,
-                      uint32_t size) {
+void sonde__peer_take(struct sonde__peer *peer, const struct sonde__ring_record *record) {
     struct sonde__services *services = peer->services;
     services->batch_peer = peer;
-    enum sonde_signal signal = signal_of(kind);
-    if (sonde__intake_add(&services->batch, signal, sonde__peer_scope(peer, scope), body, size) != 0)
+    enum sonde_signal signal = signal_of(record->kind);
+    if (record->may_be_own) /* before it is moved */
+        sonde_processing_record(services->env.processing, signal, (struct sonde_bytes){record->body, record->size});
+    if (sonde__intake_add(&services->batch, signal, sonde__peer_scope(peer, record->scope), record->body,
+                          record->size) != 0)
         sonde_ledger_dropped(services->env.ledger, signal, SONDE_INTAKE_NO_MEMORY, 1);
 }
 
@@ -135,7 +137,7 @@ static bool chunk_take(struct sonde__peer *peer, struct sonde__ring *ring, struc
     for (;;) {
         switch (sonde__ring_next(chunk, &record)) {
         case SONDE__RING_RECORD:
-            sonde__peer_take(peer, record.kind, record.scope, record.body, record.size);
+            sonde__peer_take(peer, &record);
             ring->count++;
             break;
         case SONDE__RING_BAD_RECORD:

@@ -6,6 +6,7 @@
 
 #include "agent/ledger/ledger.h"
 #include "agent/loop/loop.h"
+#include "agent/process/processor.h"
 #include "agent/queue/queue.h"
 #include "agent/receive/steering.h"
 #include "agent/series/series.h"
@@ -29,8 +30,10 @@ struct sonde_receiver_env {
     struct sonde_queue *queue;
     struct sonde_ledger *ledger;
     struct sonde_series_store *series;
-    struct sonde_steering *steering; /* what is wanted of services; NULL = nothing ever */
-    const char *socket_path; /* where services connect (agent.socket); the agent holds the lock beside it and has made the
+    const struct sonde_processing *processing; /* look at what is taken in; NULL = nobody */
+    struct sonde_steering *steering;           /* what is wanted of services; NULL = nothing ever */
+    const char
+        *socket_path; /* where services connect (agent.socket); the agent holds the lock beside it and has made the
                                 directory, so that a file left there is nobody's and is to be unlinked before bind() */
     /** Tells of a peer that is gone for good, with its last figures. May be NULL. */
     void (*peer_gone)(void *user, const struct sonde_peer_view *peer);

@@ -164,7 +164,11 @@ static bool region_recover(struct sonde__peer *peer, const struct sonde__peer_me
             sonde_ledger_dropped(services->env.ledger, SONDE_SIGNAL_TRACES, SONDE_INTAKE_INVALID, 1);
             continue;
         }
-        sonde__peer_take(peer, SONDE__RECORD_SPAN, slot->scope, buffer, (uint32_t)size);
+        sonde__peer_take(peer, &(struct sonde__ring_record){.body = buffer,
+                                                            .size = (uint32_t)size,
+                                                            .kind = SONDE__RECORD_SPAN,
+                                                            .scope = slot->scope,
+                                                            .may_be_own = true});
         peer->recovered++;
     }
     return true;

@@ -214,9 +214,8 @@ bool sonde__peer_reached(const struct sonde__peer *peer);
 void sonde__peer_drain_all(struct sonde__peer *peer);
 /** Puts the batch into the queue. Returns 0, or SONDE_EFULL: services->blocked, and the batch is kept. */
 int sonde__intake_flush(struct sonde__services *services);
-/** Adds a valid record of the peer to the batch and its ledger. */
-void sonde__peer_take(struct sonde__peer *peer, enum sonde__record_kind kind, uint32_t scope, const uint8_t *body,
-                      uint32_t size);
+/** Adds a valid record of the peer to the batch and its ledger; shows it to the processors. */
+void sonde__peer_take(struct sonde__peer *peer, const struct sonde__ring_record *record);
 /** Moves tails up to what the queue released. */
 void sonde__peer_release(struct sonde__peer *peer);
 /** Counts what a peer that is thrown out leaves in its rings, as far as it can be told from records. */

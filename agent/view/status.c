@@ -6,6 +6,7 @@
  *  "exporters":[{"name","endpoint","failing","last_success_unix_ns","last_error_unix_ns","last_error","requests",
  *                "request_errors","retries","bytes_sent","bytes_uncompressed","requests_in_flight",
  *                "signals":{SIGNAL:{"appended","queued","in_flight","delivered","refused","dropped":{REASON:n}}}}],
+ *  "processors":[{"name","figures":{NAME:n}}],
  *  "collectors":[{"name","address","failing","trouble","last_success_unix_ns"}], "queue":{"bytes","bytes_max"},
  * "series":{"sources","series"}, "steering":[{"service","ratio","log_level","by"}], ratio and log_level where they are set
  *  "ledger":{"balanced","text","early_released","evictions","exporters":[{"name","signals" as above}]}, "wakeups"}
@@ -193,6 +194,22 @@ static json_t *steering_json(const struct sonde_steering *steering) {
     return all;
 }
 
+static json_t *processors_json(const struct sonde_processing *processing) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < processing->count; i++) {
+        const struct sonde_processor *processor = &processing->items[i];
+        struct sonde_processor_figure figures[SONDE_PROCESSOR_FIGURES_MAX];
+        size_t count = processor->ops->figures ? processor->ops->figures(processor->self, figures) : 0;
+        json_t *one = json_object(), *named = json_object();
+        for (size_t f = 0; f < count; f++)
+            put(named, figures[f].name, figures[f].value);
+        (void)json_object_set_new(one, "name", text_of(processor->name));
+        (void)json_object_set_new(one, "figures", named);
+        (void)json_array_append_new(all, one);
+    }
+    return all;
+}
+
 static json_t *ledger_json(struct sonde_daemon *daemon, json_t *problems) {
     char text[300];
     json_t *ledger = json_object(), *exporters = json_array();
@@ -249,6 +266,7 @@ json_t *sonde__status_json(struct sonde_daemon *daemon) {
     (void)json_object_set_new(status, "services", lists.services);
     (void)json_object_set_new(status, "peers", lists.peers);
     (void)json_object_set_new(status, "exporters", exporters);
+    (void)json_object_set_new(status, "processors", processors_json(&daemon->processing));
     (void)json_object_set_new(status, "collectors", collectors);
     (void)json_object_set_new(status, "ledger", ledger_json(daemon, problems));
     (void)json_object_set_new(status, "healthy", json_boolean(json_array_size(problems) == 0));

@@ -85,14 +85,14 @@ int sonde__ring_fetch(struct sonde__ring_reader *reader, uint8_t *buffer, size_t
     return result;
 }
 
-static bool body_is_valid(const struct sonde__ring_record *record) {
+static unsigned body_look(const struct sonde__ring_record *record) {
     switch (record->kind) {
     case SONDE__RECORD_SPAN:
-        return sonde__span_is_valid(record->body, record->size);
+        return sonde__span_look(record->body, record->size);
     case SONDE__RECORD_LOG:
-        return sonde__log_is_valid(record->body, record->size);
+        return sonde__log_look(record->body, record->size);
     default:
-        return false;
+        return 0;
     }
 }
 
@@ -118,7 +118,9 @@ enum sonde__ring_step sonde__ring_next(struct sonde__ring_chunk *chunk, struct s
         .scope = header.scope,
     };
     chunk->at += (size_t)whole;
-    return body_is_valid(ret_record) ? SONDE__RING_RECORD : SONDE__RING_BAD_RECORD;
+    unsigned look = body_look(ret_record);
+    ret_record->may_be_own = (look & SONDE__LOOK_OWN) != 0;
+    return look ? SONDE__RING_RECORD : SONDE__RING_BAD_RECORD;
 }
 
 void sonde__ring_advance(struct sonde__ring_reader *reader, const struct sonde__ring_chunk *chunk) {

@@ -54,6 +54,7 @@ struct sonde__ring_record {
     uint32_t size;
     enum sonde__record_kind kind;
     uint32_t flags, scope;
+    bool may_be_own; /* it may bear a name of our own: SONDE__LOOK_OWN */
 };
 enum sonde__ring_step {
     SONDE__RING_END = 0, /* chunk is used up; a record cut at its end is for the next fetch */

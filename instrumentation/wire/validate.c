@@ -297,6 +297,18 @@ static inline bool has_fixed_part(const uint8_t *p, size_t size) {
            trace_id_is_valid(p + SONDE__BODY_TRACE_ID) && sonde__load64(p + SONDE__BODY_SPAN_ID) != 0;
 }
 
+static inline uint32_t own_word(void) {
+    return sonde__load32((const uint8_t *)SONDE__OWN_PREFIX);
+}
+
+/* May the attribute (field 9, at its tag; valid) have a name of our own? Sizes of one or two bytes, the name first. */
+static inline unsigned pair_is_own(const uint8_t *p, const uint8_t *end) {
+    size_t at = p[1] < 0x80 ? 2 : 3;
+    if ((size_t)(end - p) < at + 6)
+        return 0; /* too short for one */
+    return p[at] != 0x0A || p[at + 1] >= 0x80 || sonde__load32(p + at + 2) == own_word();
+}
+
 /* Walks over attributes (field 9) of the shapes that our own library writes most, all sizes of one byte. Returns where
  * the first other thing is. */
 static inline const uint8_t *pass_usual_attributes(const uint8_t *p, const uint8_t *end, struct sonde__seen *seen) {
@@ -305,6 +317,8 @@ static inline const uint8_t *pass_usual_attributes(const uint8_t *p, const uint8
         size_t size = (front >> 8) & 0xFF, key_size = (front >> 24) & 0xFF;
         if ((front & 0xFF80FF) != 0x0A004A || size + 2 > (size_t)(end - p) || key_size + 6 > size)
             break;
+        if (__builtin_expect(sonde__load32(p + 4) == own_word(), 0))
+            break; /* a name of our own is noted by who goes on from here */
         const uint8_t *value = p + 4 + key_size, *next = p + 2 + size;
         uint32_t rest = (uint32_t)(size - key_size - 4), head = sonde__load32(value), want = 0x12u | rest << 8;
         if (head == (want | 0x0A0000u | (rest - 2) << 24)) {
@@ -334,20 +348,27 @@ static inline const uint8_t *pass_usual_fields(const uint8_t *p, const uint8_t *
     return __builtin_expect(sonde__seen_is_ascii(&seen), 1) ? p : start;
 }
 
-bool sonde__span_is_valid(const void *body, size_t size) {
+unsigned sonde__span_look(const void *body, size_t size) {
     const uint8_t *p = body, *end = p + size;
-    unsigned seen = 0;
+    unsigned seen = 0, own = 0;
     if (has_fixed_part(p, size)) {
         seen = SEEN_IDS;
         p = pass_usual_fields(p + SONDE__BODY_ROOT, end);
     }
     while (p && p < end) {
-        if (__builtin_expect(*p == SONDE__TAG(9, SONDE__WIRE_BYTES), 1))
+        const uint8_t *field = p;
+        if (__builtin_expect(*p == SONDE__TAG(9, SONDE__WIRE_BYTES), 1)) {
             p = read_pair(p + 1, end);
-        else
+            own |= p ? pair_is_own(field, p) : 0;
+        } else {
             p = read_span_field(p, end, &seen);
+        }
     }
-    return p && seen == SEEN_IDS;
+    return p && seen == SEEN_IDS ? SONDE__LOOK_VALID | own << 1 : 0;
+}
+
+bool sonde__span_is_valid(const void *body, size_t size) {
+    return sonde__span_look(body, size) != 0;
 }
 
 size_t sonde__span_valid_prefix(const void *body, size_t size) {
@@ -390,11 +411,20 @@ static const uint8_t *read_log_field(const uint8_t *p, const uint8_t *end) {
     }
 }
 
-bool sonde__log_is_valid(const void *body, size_t size) {
+unsigned sonde__log_look(const void *body, size_t size) {
     const uint8_t *p = body, *end = p + size;
-    while (p && p < end)
+    unsigned own = 0;
+    while (p && p < end) {
+        const uint8_t *field = p;
         p = read_log_field(p, end);
-    return p != NULL && size > 0;
+        if (*field == SONDE__TAG(12, SONDE__WIRE_BYTES) && p && p - field >= 6)
+            own |= field[1] >= 0x80 || sonde__load32(field + 2) == own_word();
+    }
+    return p && size > 0 ? SONDE__LOOK_VALID | own << 1 : 0;
+}
+
+bool sonde__log_is_valid(const void *body, size_t size) {
+    return sonde__log_look(body, size) != 0;
 }
 
 /* Resource (attributes 1, dropped 2) and InstrumentationScope (name 1, version 2, attributes 3, dropped 4). */

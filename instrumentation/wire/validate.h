@@ -24,6 +24,17 @@ bool sonde__log_is_valid(const void *body, size_t size);
 bool sonde__resource_is_valid(const void *body, size_t size);
 bool sonde__scope_is_valid(const void *body, size_t size);
 
+/* How names of our own begin, as far as it is looked at: those of attributes of spans, and of events. */
+#define SONDE__OWN_PREFIX "sond"
+
+/** The same, and whether it may bear a name of our own: 0 = not valid, else SONDE__LOOK_VALID, with SONDE__LOOK_OWN when
+ *  an attribute of the span (the event name of the log) begins as SONDE__OWN_PREFIX, or its name was not looked at.
+ *  Most have none, which costs next to nothing to know here, where the names are at hand. */
+#define SONDE__LOOK_VALID 1u
+#define SONDE__LOOK_OWN   2u
+unsigned sonde__span_look(const void *body, size_t size);
+unsigned sonde__log_look(const void *body, size_t size);
+
 /** Bytes of the longest prefix of whole, valid Span fields that holds both ids; 0 when there is none. What a span
  * caught in the middle of a rewrite keeps. */
 size_t sonde__span_valid_prefix(const void *body, size_t size);
