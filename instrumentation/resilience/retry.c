@@ -104,6 +104,13 @@ static uint64_t wait_choose(const struct retry *retry, const struct sonde_retry_
     }
 }
 
+/* All that were told the same shall not come at the same time. */
+static uint64_t rejection_spread(const struct retry *retry, uint64_t retry_after_ns) {
+    const uint64_t eighth_ns = retry_after_ns / 8;
+    const uint64_t most_ns = eighth_ns > retry->options.initial_ns ? eighth_ns : retry->options.initial_ns;
+    return retry->options.jitter == SONDE_JITTER_NONE ? 0 : (uint64_t)((double)most_ns * random_get(retry));
+}
+
 static void attempt_end(struct sonde_retry_call *call, struct sonde__retry_budget *budget) {
     if (call->flags & IS_RETRY)
         sonde__retry_budget_retry_end(budget);
@@ -198,8 +205,10 @@ enum sonde_retry_decision sonde__retry_refused(struct sonde_retry_call *call, en
         return SONDE_RETRY_GIVE_UP;
     struct sonde__retry_budget *budget = sonde__retry_budget(retry->options.budget);
     uint64_t wait = wait_choose(retry, call, 1);
-    wait =
-        wait > retry_after_ns ? wait : retry_after_ns + wait / 8; /* all that were told the same do not come at once */
+    if (retry_after_ns > UINT64_MAX / 2) /* never */
+        wait = retry_after_ns;
+    else if (wait < retry_after_ns)
+        wait = retry_after_ns + rejection_spread(retry, retry_after_ns);
     if (call->deadline_ns == UINT64_MAX || !is_in_time(retry, call, wait))
         return give_up(call, retry, budget, call->deadline_ns == UINT64_MAX ? (enum reason)refuser : BY_DEADLINE);
     *ret_wait_ns = wait;

@@ -115,7 +115,8 @@ SONDE_API_HOT enum sonde_retry_decision sonde_retry_next(struct sonde_retry_call
                                                          int64_t pushback_ns, uint64_t *ret_wait_ns);
 
 /** The attempt was not made, since a breaker, bulkhead or rate limiter refused it: uses up no attempt and no budget. With
- *  a deadline the call waits (at least retry_after_ns) and asks again; without one it gives up. */
+ *  a deadline the call waits and asks again (retry_after_ns, and with jitter up to an eighth of it or initial_ns more,
+ *  so that all that were told the same do not come at once); without one it gives up. */
 SONDE_API enum sonde_retry_decision sonde_retry_rejected(struct sonde_retry_call *call, uint64_t retry_after_ns,
                                                          uint64_t *ret_wait_ns);
 

@@ -167,6 +167,31 @@ static void a_rejection_uses_up_no_attempt(void **state) {
     }
     assert_int_equal(sonde_retry_next(&call, SONDE_OUTCOME_FAILURE, 0, &wait), SONDE_RETRY_AGAIN);
     assert_int_equal(sonde_retry_rejected(&call, 20 * SECOND, &wait), SONDE_RETRY_GIVE_UP);
+    sonde_retry_begin(retry, 10 * SECOND, &call);
+    assert_int_equal(sonde_retry_rejected(&call, UINT64_MAX, &wait), SONDE_RETRY_GIVE_UP);
+}
+
+/* 100 clients whose breakers opened in the same instant, and for 16 s, ask again over two seconds. */
+static void the_rejected_do_not_come_back_together(void **state) {
+    (void)state;
+    static uint64_t seed = 1;
+    unsigned arrivals[20] = {0};
+    struct sonde_retry_options options = base();
+    options.random = mixed_random;
+    options.user = &seed;
+    options.deadline_ns = 60 * SECOND;
+    struct sonde_retry retry = make(options);
+    for (int client = 0; client < 100; client++) {
+        struct sonde_retry_call call;
+        uint64_t wait;
+        sonde_retry_begin(retry, 0, &call);
+        assert_int_equal(sonde_retry_rejected(&call, 16 * SECOND, &wait), SONDE_RETRY_AGAIN);
+        assert_true(wait >= 16 * SECOND && wait < 18 * SECOND);
+        arrivals[(wait - 16 * SECOND) / (100 * MS)]++;
+        sonde_retry_abandon(&call);
+    }
+    for (int tenth = 0; tenth < 20; tenth++)
+        assert_in_range(arrivals[tenth], 0, 14); /* below three times the mean */
 }
 
 static void a_budget_of_tokens(void **state) {
@@ -324,6 +349,7 @@ int main(void) {
         cmocka_unit_test(the_earlier_deadline_holds),
         cmocka_unit_test(pushback_of_the_peer),
         cmocka_unit_test(a_rejection_uses_up_no_attempt),
+        cmocka_unit_test(the_rejected_do_not_come_back_together),
         cmocka_unit_test(a_budget_of_tokens),
         cmocka_unit_test(a_budget_of_a_share),
         cmocka_unit_test(arrivals_after_an_outage_are_spread),
