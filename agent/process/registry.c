@@ -3,9 +3,10 @@
 #include "agent/process/processor.h"
 #include <stddef.h>
 
-extern const struct sonde_processor_ops sonde_processor_sagas;
+extern const struct sonde_processor_ops sonde_processor_breakers, sonde_processor_sagas;
 
 const struct sonde_processor_ops *const sonde_processors[] = {
+    &sonde_processor_breakers,
     &sonde_processor_sagas,
     NULL,
 };
