@@ -20,8 +20,9 @@ bool series_delta_wanted(const struct sonde_series_source *source, const struct 
 /* ---- what was before ---- */
 
 /* NULL when out of memory. */
-static struct series_previous *previous_of(struct sonde_series_source *source, uint32_t at) {
-    if (!source->reader)
+static struct series_previous *previous_of(struct sonde_series_source *source, const struct sonde_metric *metric,
+                                           uint32_t at) {
+    if (series_is_pushed(source, metric->number))
         return &source->points.points[at - 1].previous;
     struct series_deltas *deltas = &source->deltas;
     if (at >= deltas->capacity) {
@@ -162,7 +163,7 @@ static void keep(const struct sonde_metric *metric, struct series_previous *prev
 
 int series_delta(struct sonde_series_source *source, const struct sonde_metric *metric, uint32_t at,
                  struct sonde_metric_point *point, struct sonde__metric_histogram *scratch) {
-    struct series_previous *previous = previous_of(source, at);
+    struct series_previous *previous = previous_of(source, metric, at);
     if (!previous)
         return -ENOMEM;
     if (point->histogram && !previous->histogram) /* now, since a point that was taken must be kept */
@@ -196,7 +197,7 @@ int series_delta(struct sonde_series_source *source, const struct sonde_metric *
 
 void series_delta_taken(struct sonde_series_source *source, const struct sonde_metric *metric, uint32_t at,
                         const struct sonde_metric_point *point) {
-    struct series_previous *previous = previous_of(source, at); /* made by series_delta() */
+    struct series_previous *previous = previous_of(source, metric, at); /* made by series_delta() */
     if (previous)
         keep(metric, previous, point);
 }

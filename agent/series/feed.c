@@ -19,8 +19,10 @@ static bool metric_at(const struct sonde_series_source *source, uint32_t number,
                                  .is_over = source->is_dead,
                                  .source = source,
                                  .number = number};
-    if (!source->reader) {
-        const struct series_metric *metric = &source->points.metrics[number - 1];
+    if (series_is_pushed(source, number)) {
+        const struct series_metric *metric =
+            &source->points.metrics[source->reader ? number - SONDE_INSTRUMENTS_MAX - 1 : number - 1];
+        ret->is_observed = source->reader != NULL;
         ret->kind = metric->kind;
         ret->is_double = metric->is_double;
         ret->name = text_of(metric->name);
@@ -47,7 +49,10 @@ static bool metric_at(const struct sonde_series_source *source, uint32_t number,
 }
 
 static uint32_t metric_max(const struct sonde_series_source *source) {
-    return source->reader ? sonde__metric_reader_instrument_max(source->reader) : source->points.metric_count;
+    if (!source->reader)
+        return source->points.metric_count;
+    return source->points.metric_count ? SONDE_INSTRUMENTS_MAX + source->points.metric_count
+                                       : sonde__metric_reader_instrument_max(source->reader);
 }
 
 static bool next_metric(void *self, struct sonde_metric_cursor *at, struct sonde_metric *ret_metric) {
@@ -70,7 +75,8 @@ static bool next_metric(void *self, struct sonde_metric_cursor *at, struct sonde
 
 static bool pushed_point(const struct sonde_series_source *source, uint32_t number, uint32_t *at,
                          struct sonde_metric_point *ret_point) {
-    uint32_t index = *at ? source->points.points[*at - 1].next : source->points.metrics[number - 1].first_point;
+    uint32_t metric = source->reader ? number - SONDE_INSTRUMENTS_MAX - 1 : number - 1;
+    uint32_t index = *at ? source->points.points[*at - 1].next : source->points.metrics[metric].first_point;
     if (!index)
         return false;
     *at = index;
@@ -87,7 +93,7 @@ static bool next_point(void *self, const struct sonde_metric *metric, uint32_t *
                        struct sonde_metric_point *ret_point) {
     (void)self;
     const struct sonde_series_source *source = metric->source;
-    if (!source->reader)
+    if (series_is_pushed(source, metric->number))
         return pushed_point(source, metric->number, at, ret_point);
     struct sonde__metric_series series;
     if (!sonde__metric_reader_series(source->reader, metric->number, at, &series))

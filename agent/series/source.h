@@ -35,6 +35,9 @@ struct series_points {
     uint32_t metric_last; /* found last */
 };
 
+/* What was told of a service's circuit breakers. */
+struct series_breakers;
+
 struct sonde_series_source {
     struct sonde_series_store *store;
     struct sonde_series_source *next, *previous;
@@ -46,6 +49,7 @@ struct sonde_series_source {
     struct series_points points;
     struct sonde__metric_reader *reader; /* owned; NULL = pushed */
     struct sonde__metric_memory memory;
+    struct series_breakers *breakers; /* owned; NULL = none yet */
     struct series_deltas deltas;
     uint64_t exported_before_unix_ns; /* by the agent before us, of this service; 0 = never */
     bool exported_before_is_known;
@@ -67,6 +71,15 @@ struct sonde_series_store {
     struct sonde_series_stage stages[SONDE_SERIES_STAGES_MAX];
     uint32_t stage_count;
 };
+
+/* A service has metrics of two kinds: instruments that its reader knows, and behind them what the agent makes of its
+ * circuit breakers, in points. */
+static inline bool series_is_pushed(const struct sonde_series_source *source, uint32_t number) {
+    return !source->reader || number > SONDE_INSTRUMENTS_MAX;
+}
+/** Reads a service's circuit breakers into its points; of a dead one only what stays true.
+ *  Returns 0, SONDE_EMALFORMED (cells that cannot be: these are left out). */
+int series_breakers_read(struct sonde_series_source *source);
 
 /** Reads the exemplars of all living services. */
 void series_exemplars_refresh(struct sonde_series_store *store);

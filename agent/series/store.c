@@ -65,6 +65,7 @@ void sonde_series_source_destroy(struct sonde_series_source *source) {
     series_points_deinit(&source->points, store->seams);
     series_deltas_deinit(&source->deltas, store->seams);
     sonde__metric_reader_destroy(source->reader);
+    sonde_alloc_free(&store->seams->alloc, source->breakers);
     sonde_alloc_free(&store->seams->alloc, source->resource);
     sonde_alloc_free(&store->seams->alloc, source);
 }
@@ -132,6 +133,7 @@ static void service_read(struct sonde_series_source *source) {
     source->violations += err == SONDE_EMALFORMED;
     if (!err)
         series_deltas_begin(source);
+    source->violations += series_breakers_read(source) == SONDE_EMALFORMED;
     source->read_unix_ns = time->unix_ns(time->self);
 }
 
@@ -178,9 +180,9 @@ void sonde_series_service_remove(struct sonde_series_source *source) {
     if (!source)
         return;
     const struct sonde_time *time = &source->store->seams->time;
+    source->is_dead = true; /* what is only true of the living goes: states of circuit breakers */
     service_read(source);
     service_read_exemplars(source);
-    source->is_dead = true;
     source->dead_at_ns = time->monotonic_ns(time->self);
     source->memory = (struct sonde__metric_memory){0};
     source->store->dead_count++;

@@ -176,6 +176,20 @@ static void clear(struct labels *labels) {
     labels->pairs.size = 0;
 }
 
+/* Our own attributes are within their metric's name space: sonde.circuit_breaker.name of sonde.circuit_breaker.state is
+ * `name` here, where labels are read by people and only need to be told apart within their metric. */
+static struct sonde_bytes key_within(const struct sonde_metric *metric, struct sonde_bytes key) {
+    static const char own[] = "sonde.";
+    const size_t own_size = sizeof own - 1;
+    if (key.size <= own_size || memcmp(key.data, own, own_size) != 0)
+        return key;
+    const uint8_t *dot = memchr(key.data + own_size, '.', key.size - own_size);
+    size_t space = dot ? (size_t)(dot + 1 - key.data) : 0;
+    if (!space || space == key.size || metric->name.size < space || memcmp(metric->name.data, key.data, space) != 0)
+        return key;
+    return (struct sonde_bytes){key.data + space, key.size - space};
+}
+
 void labels_write_point(struct labels *labels, const struct sonde_metric *metric, struct sonde_bytes attributes,
                         struct buffer *to) {
     const uint8_t *at = attributes.data;
@@ -184,6 +198,7 @@ void labels_write_point(struct labels *labels, const struct sonde_metric *metric
     add_resource(labels, metric->resource);
     add_scope(labels, metric);
     while (sonde_prometheus_next_attribute(attributes, POINT_ATTRIBUTES, &at, &key, &value)) {
+        key = key_within(metric, key);
         bool taken = is(key, "job") || is(key, "instance") || (is(key, "le") && metric->kind == SONDE_HISTOGRAM);
         add_attribute(labels, taken ? "exported_" : "", key, value);
     }

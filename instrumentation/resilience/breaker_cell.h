@@ -65,6 +65,7 @@ struct sonde__breaker_cell {
     uint32_t window_calls, window_seconds, minimum_calls, probes, consecutive_failures;
     double failure_rate, slow_call_rate;
     uint64_t slow_call_ns;
+    uint32_t has_clock; /* times are its own clock's: nobody else can compare */
     /* changed by every call */
     _Alignas(64) _Atomic uint64_t window;
     _Atomic uint32_t consecutive; /* epoch 8 | failures in a row 24 */

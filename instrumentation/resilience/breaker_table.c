@@ -48,6 +48,7 @@ static void cell_fill(struct sonde__breaker_cell *cell, const struct sonde_break
     cell->consecutive_failures = o->consecutive_failures;
     cell->failure_rate = or_rate(o->failure_rate, 0.5);
     cell->slow_call_rate = or_rate(o->slow_call_rate, 1.0);
+    cell->has_clock = o->clock != NULL;
     cell->slow_call_ns = or_ns(o->slow_call_ns, 60 * SECOND);
     cell->wait_ns = or_ns(o->wait_ns, 60 * SECOND);
     cell->wait_max_ns = or_ns(o->wait_max_ns, 3600 * SECOND);
@@ -61,12 +62,32 @@ static struct sonde__breaker_cell *cell_at(uint8_t *cells, struct sonde_breaker 
     return (void *)(cells + (breaker.index - 1u) * (size_t)SONDE__BREAKER_CELL_SIZE);
 }
 
+static uint64_t clock_us(const struct sonde__breaker_own *own) {
+    struct timespec now = {0};
+    if (own->clock)
+        return own->clock(own->user) / 1000u;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* A child's times begin at its fork: what was before is its parent's. */
+static void forked(uint8_t *cells, uint32_t count) {
+    for (struct sonde_breaker breaker = {1}; breaker.index <= count; breaker.index++) {
+        struct sonde__breaker_cell *cell = cell_at(cells, breaker);
+        uint32_t epoch = SONDE__BREAKER_EPOCH(atomic_load(&cell->state));
+        for (int i = 0; i < SONDE_BREAKER_STATE_COUNT; i++)
+            atomic_store(&cell->state_ns[i], 0);
+        atomic_store(&cell->entered[epoch & 1],
+                     sonde__breaker_time_word(epoch, clock_us(&sonde__breakers.own[breaker.index - 1u])));
+    }
+}
+
 struct sonde__breaker_cell *sonde__breaker_cell_find(struct sonde_breaker breaker) {
     if (breaker.index - 1u >= atomic_load_explicit(&sonde__breakers.count, memory_order_acquire))
         return NULL;
     (void)
         sonde__process_get(); /* begins the library in the child, which moves the cells: not in the middle of a call */
-    struct sonde__breaker_cell *cell = cell_at(sonde__breakers_lock(private_cells), breaker);
+    struct sonde__breaker_cell *cell = cell_at(sonde__breakers_lock(private_cells, forked), breaker);
     sonde__breakers_unlock();
     return cell;
 }
@@ -79,14 +100,6 @@ static struct sonde_breaker find(const char *name) {
     return (struct sonde_breaker){0};
 }
 
-static uint64_t clock_us(const struct sonde_breaker_options *o) {
-    struct timespec now = {0};
-    if (o->clock)
-        return o->clock(o->user) / 1000u;
-    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
-
 /* The lock is held; there is room. */
 static struct sonde_breaker make(const struct sonde_breaker_options *o, uint32_t is_made) {
     struct sonde_breaker breaker = {atomic_load(&sonde__breakers.count) + 1u};
@@ -96,9 +109,9 @@ static struct sonde_breaker make(const struct sonde_breaker_options *o, uint32_t
     own->clock = o->clock;
     own->user = o->user;
     sonde__breaker_instruments(o->name, own); /* begins the library, if it was not */
-    struct sonde__breaker_cell *cell = cell_at(sonde__breakers_lock(private_cells), breaker);
+    struct sonde__breaker_cell *cell = cell_at(sonde__breakers_lock(private_cells, forked), breaker);
     cell_fill(cell, o);
-    atomic_store(&cell->entered[0], sonde__breaker_time_word(0, clock_us(o)));
+    atomic_store(&cell->entered[0], sonde__breaker_time_word(0, clock_us(own)));
     atomic_store(&cell->state, sonde__breaker_word(o->state, 0, 0));
     atomic_store_explicit(&cell->is_made, is_made, memory_order_release);
     atomic_store_explicit(&sonde__breakers.count, breaker.index, memory_order_release);

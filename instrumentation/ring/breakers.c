@@ -13,6 +13,7 @@ struct sonde__breaker_place *_Atomic sonde__breaker_place = &nowhere;
 static uint8_t *private_memory; /* NULL = no breaker yet */
 static uint8_t *last;           /* where the cells are, or were before a fork */
 static uint32_t made;
+static void (*told_forked)(uint8_t *cells, uint32_t count);
 static uint32_t snapshots; /* forks under way whose child finds its cells in private memory */
 
 static _Atomic uint64_t *words_of(uint8_t *cells) {
@@ -83,12 +84,14 @@ static void settle(struct sonde__breaker_place *place) {
         copy(private_memory, last, made);
     snapshots = 0;
     last = private_memory;
+    told_forked(last, made);
     atomic_store_explicit(&place->cells, last, memory_order_release);
     atomic_store_explicit(&place->count, made, memory_order_release);
 }
 
-uint8_t *sonde__breakers_lock(uint8_t *private_cells) {
+uint8_t *sonde__breakers_lock(uint8_t *private_cells, void (*forked)(uint8_t *cells, uint32_t count)) {
     sonde__lock_take(&sonde__registry.lock);
+    told_forked = forked;
     if (!private_memory)
         begin(private_cells);
     settle(atomic_load(&sonde__breaker_place));

@@ -21,8 +21,10 @@ struct sonde__breaker_place {
 extern struct sonde__breaker_place *_Atomic sonde__breaker_place __attribute__((visibility("hidden")));
 
 /** Where the cells lie; they stay there until sonde__breakers_unlock(). In a forked child, finds them first.
- *  private  kept; room for all, zeroed, used while there is no shared memory. Takes the registry's lock. */
-uint8_t *sonde__breakers_lock(uint8_t *private_cells);
+ *  private_cells  kept; room for all, zeroed, used while there is no shared memory.
+ *  forked         kept; called once in a forked child with its cells, before anybody uses them.
+ *  Takes the registry's lock. */
+uint8_t *sonde__breakers_lock(uint8_t *private_cells, void (*forked)(uint8_t *cells, uint32_t count));
 /** Index 1..count are made. Between lock and unlock. */
 void sonde__breakers_publish(uint32_t count);
 void sonde__breakers_unlock(void);
