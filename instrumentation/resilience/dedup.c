@@ -116,28 +116,28 @@ static enum sonde_idempotency_result judge(uint64_t state, uint32_t kept, uint32
     return WHAT(state) == DONE ? SONDE_IDEMPOTENCY_REPLAY : SONDE_IDEMPOTENCY_IN_FLIGHT;
 }
 
-/* A known id, without the lock: all tags are compared, so that nothing is to be guessed but whether it is there. FIRST:
- * it is not, or its line was being changed. */
+/* A known id, without the lock. FIRST: it is not in this line, or the line was being changed. */
+static enum sonde_idempotency_result look_at(struct sonde__dedup_line *line, uint64_t tag, uint32_t print,
+                                             uint64_t now) {
+    uint32_t before = atomic_load_explicit(&line->lock, memory_order_acquire);
+    for (uint32_t i = 0; i < SONDE__DEDUP_WAYS; i++) {
+        if (atomic_load_explicit(&line->tags[i], memory_order_relaxed) != tag)
+            continue;
+        uint64_t state = atomic_load_explicit(&line->states[i], memory_order_relaxed);
+        uint32_t kept = atomic_load_explicit(&line->prints[i], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire); /* the three belong together if nobody was there meanwhile */
+        if ((before & 1) || atomic_load_explicit(&line->lock, memory_order_relaxed) != before || is_free(state, now))
+            return SONDE_IDEMPOTENCY_FIRST;
+        return judge(state, kept, print);
+    }
+    return SONDE_IDEMPOTENCY_FIRST;
+}
+/* One after the other: the first one has most ids, and then nothing waits for the second one. (Comparing all tags at
+ * once was measured slower by a tenth.) */
 static enum sonde_idempotency_result look(struct sonde__dedup_line *const lines[2], uint64_t tag, uint32_t print,
                                           uint64_t now) {
-    const uint32_t before[2] = {atomic_load_explicit(&lines[0]->lock, memory_order_acquire),
-                                atomic_load_explicit(&lines[1]->lock, memory_order_acquire)};
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < SONDE__DEDUP_WAYS; i++) {
-        found |= (uint32_t)(atomic_load_explicit(&lines[0]->tags[i], memory_order_relaxed) == tag) << i;
-        found |= (uint32_t)(atomic_load_explicit(&lines[1]->tags[i], memory_order_relaxed) == tag) << (i + 16);
-    }
-    if (!found)
-        return SONDE_IDEMPOTENCY_FIRST;
-    const uint32_t at = (uint32_t)__builtin_ctz(found);
-    struct sonde__dedup_line *line = lines[at >> 4];
-    uint64_t state = atomic_load_explicit(&line->states[at & 15], memory_order_relaxed);
-    uint32_t kept = atomic_load_explicit(&line->prints[at & 15], memory_order_relaxed);
-    atomic_thread_fence(memory_order_acquire); /* the three belong together if nobody was there meanwhile */
-    if ((before[at >> 4] & 1) || atomic_load_explicit(&line->lock, memory_order_relaxed) != before[at >> 4] ||
-        is_free(state, now))
-        return SONDE_IDEMPOTENCY_FIRST;
-    return judge(state, kept, print);
+    enum sonde_idempotency_result result = look_at(lines[0], tag, print, now);
+    return result == SONDE_IDEMPOTENCY_FIRST ? look_at(lines[1], tag, print, now) : result;
 }
 
 /* ---- changing ---- */

@@ -281,6 +281,9 @@ static void a_crowded_table_stays_whole(void **state) {
 
 static void a_forked_child_begins_empty(void **state) {
     (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip(); /* it ends a child that starts a thread, as the library's link does */
+#endif
     struct sonde_dedup dedup = make("fork", 100);
     struct sonde_dedup_ticket ticket;
     assert_int_equal(sonde_dedup_begin(dedup, sonde_text("a"), 0, &ticket), SONDE_IDEMPOTENCY_FIRST);
@@ -311,6 +314,7 @@ static void bad_options_are_refused_and_names_are_found(void **state) {
 }
 
 int main(void) {
+    setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
     fake_now = UINT64_C(1000) * MS;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(siphash_is_as_the_paper_says),

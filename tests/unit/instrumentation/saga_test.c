@@ -5,6 +5,7 @@
 #include <sonde/resilience/saga.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -462,9 +463,42 @@ static void steps_are_children_of_what_is_current(void **state) {
     assert_int_equal(span_pb->parent_span_id.len, 0);
 }
 
+/* In a process of its own, whose library is off: nothing is recorded, and the saga works. */
+static int disabled_main(void) {
+    char text[SONDE_SAGA_STATE_SIZE_MAX];
+    struct sonde_saga_step step;
+    struct sonde_saga saga;
+    sonde_saga_begin(&saga, "order", NULL);
+    sonde_saga_step_begin(&saga, &step, "reserve", NULL);
+    sonde_saga_step_end(&saga, &step, NULL);
+    struct sonde_string state = {text, sonde_saga_save(&saga, text, sizeof text)};
+    if (strlen(saga.id) != 32 || sonde_saga_resume(&saga, "order", state, NULL) ||
+        !sonde_saga_compensate(&saga, &step, NULL) || strcmp(step.name, "reserve") != 0)
+        return 1;
+    sonde_saga_step_end(&saga, &step, NULL);
+    bool is_more = sonde_saga_compensate(&saga, &step, NULL);
+    sonde_saga_end(&saga, SONDE_SAGA_COMPENSATED);
+    return is_more || records_next() ? 2 : 0;
+}
+static void a_saga_works_when_the_library_is_disabled(void **state) {
+    (void)state;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        setenv("OTEL_SDK_DISABLED", "true", 1);
+        execl("/proc/self/exe", "saga_test", "disabled", (char *)NULL);
+        _exit(99);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_all, conventional_teardown)
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "disabled") == 0)
+        return disabled_main();
     const struct CMUnitTest tests[] = {
         TEST(an_orchestrated_saga_is_one_trace_of_linked_steps),
         TEST(a_failed_step_is_compensated_backwards),
@@ -478,6 +512,7 @@ int main(void) {
         TEST(a_saga_is_resumed_by_its_id_alone),
         TEST(every_cut_or_changed_state_is_refused_or_read),
         TEST(steps_are_children_of_what_is_current),
+        TEST(a_saga_works_when_the_library_is_disabled),
     };
     setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
