@@ -70,8 +70,10 @@ void sonde__connection_send(struct sonde__connection *connection, const void *me
         header->cmsg_len = CMSG_LEN(sizeof fd);
         memcpy(CMSG_DATA(header), &fd, sizeof fd);
     }
-    /* A peer that does not read its answers has no use for the connection. */
-    if (sendmsg(connection->fd, &packet, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)size)
+    /* A peer that does not read its answers has no use for the connection. One that has closed it may have said something
+     * before: that is read first, up to the end. */
+    if (sendmsg(connection->fd, &packet, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)size && errno != EPIPE &&
+        errno != ECONNRESET)
         sonde__connection_close(connection);
 }
 
@@ -298,6 +300,9 @@ static bool receive(struct sonde__connection *connection) {
     struct msghdr packet = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
     ssize_t size = recvmsg(connection->fd, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    /* A peer that closed before it read our last answer: told once, and ahead of what it sent before. */
+    if (size < 0 && errno == ECONNRESET)
+        size = recvmsg(connection->fd, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (size <= 0) {

@@ -277,6 +277,9 @@ int sonde__session_receive(struct sonde__session *session) {
         if (!sonde__fd_is_ours(&session->socket))
             return -EBADF;
         ssize_t size = recvmsg(session->socket.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        /* An agent that closed before it had read all: told once, and ahead of what it sent before (that it evicts us). */
+        if (size < 0 && errno == ECONNRESET)
+            size = recvmsg(session->socket.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (size < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : -errno;
         if (size == 0)

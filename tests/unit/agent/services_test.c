@@ -411,6 +411,24 @@ static void services_know_a_peer_that_reconnects(void **state) {
     assert_int_equal(rig_peer_count(&f->rig), 1);
 }
 
+static bool peer_is_known(void *user) {
+    struct fixture *f = user;
+    return rig_peer_count(&f->rig) == 1;
+}
+/* Closing with an unread answer resets the connection: what was sent before counts all the same. */
+static void services_take_memory_of_who_closed_without_reading(void **state) {
+    struct fixture *f = *state;
+    peer_fake_attach(&f->peer, 0);
+    assert_true(write_span(f));
+    assert_true(peer_fake_connect(&f->peer, f->rig.path, "shop"));
+    assert_true(rig_until(&f->rig, peer_is_known, f)); /* WELCOME lies there unread */
+    peer_fake_hand_over(&f->peer);
+    close(f->peer.socket);
+    f->peer.socket = -1;
+    assert_true(rig_until(&f->rig, all_seen, f));
+    assert_each_once(f);
+}
+
 static void services_count_drops_of_the_service(void **state) {
     struct fixture *f = *state;
     peer_fake_attach(&f->peer, 0);
@@ -856,6 +874,7 @@ int main(void) {
         CASE(services_leave_records_in_the_ring_when_the_queue_is_full),
         CASE(services_go_on_at_tail_after_a_restart),
         CASE(services_know_a_peer_that_reconnects),
+        CASE(services_take_memory_of_who_closed_without_reading),
         CASE(services_count_drops_of_the_service),
         CASE(services_publish_sleep_and_keep_it_read_only),
         CASE(services_wake_by_the_doorbell),
