@@ -21,10 +21,14 @@ enum sonde_severity {
 
 /** One log record; zero means absent. All pointers are borrowed. Set up with SONDE_LOG_RECORD_INIT.
  *  size             sizeof(struct sonde_log_record).
- *  severity         1..24, 0 = unspecified.      severity_text  NUL-terminated or NULL: the short name (INFO, ERROR2).
+ *  severity         1..24, 0 = unspecified.
+ *  scope            from sonde_scope_register(); 0 = the default scope.
+ *  severity_text    NUL-terminated: what the caller's logger calls it; NULL = none, the number says it.
  *  body, body_size  UTF-8 text, no NUL needed; bad bytes become U+FFFD.
- *  event_name       length 0 = none.             time_unix_ns   0 = now (observed time is always now).
- *  context          NULL = the thread's current span.          scope  from sonde_scope_register().
+ *  event_name       length 0 = none.
+ *  time_unix_ns     wall clock, ns since 1970; 0 = now (observed time is always now).
+ *  context          NULL = the thread's current span.
+ *  attributes       attribute_count of them.
  *  exception        NULL = none; its attributes come first, and count.
  *  The whole, encoded, is at most SONDE_LOG_SIZE_MAX: then the body is cut and attributes are dropped, counted. */
 struct sonde_log_record {

@@ -15,7 +15,7 @@ enum sonde_instrument_kind {
     SONDE_COUNTER = 1,       /* monotonic, value >= 0 */
     SONDE_UP_DOWN_COUNTER,   /* may fall */
     SONDE_GAUGE,             /* last value */
-    SONDE_HISTOGRAM,         /* base-2 exponential */
+    SONDE_HISTOGRAM,         /* base-2 exponential, or explicit: by bounds, a view, or the environment */
     /* Observable: their values are not measured but asked for, by a callback (below). Otherwise as the first three. */
     SONDE_OBSERVABLE_COUNTER,
     SONDE_OBSERVABLE_UP_DOWN_COUNTER,
@@ -24,11 +24,15 @@ enum sonde_instrument_kind {
 
 enum sonde_number { SONDE_NUMBER_INT64 = 0, SONDE_NUMBER_DOUBLE = 1 };
 
-/** What an instrument is; all strings NUL-terminated and borrowed.
- *  name  1..255 of [A-Za-z0-9_./-], first a letter (metrics/api.md#instrument-name-syntax).
- *  unit  UCUM, at most 63 ASCII characters; NULL = none.    description  UTF-8, at most 1023 bytes; NULL = none.
- *  number  what is added or recorded; a histogram is always SONDE_NUMBER_DOUBLE.
- *  bounds  advised bucket boundaries of a histogram, ascending; kept natively, may be NULL. */
+/** What an instrument is; all strings NUL-terminated and borrowed. Set up with SONDE_INSTRUMENT_OPTIONS_INIT.
+ *  size         sizeof(struct sonde_instrument_options), so that the struct can grow.
+ *  kind         COUNTER by the initializer.
+ *  number       what is added or recorded; a histogram is always SONDE_NUMBER_DOUBLE.
+ *  name         1..255 of [A-Za-z0-9_./-], first a letter (metrics/api.md#instrument-name-syntax).
+ *  unit         UCUM, at most 63 ASCII characters; NULL = none.
+ *  description  UTF-8, at most 1023 bytes; NULL = none.
+ *  scope        from sonde_scope_register(); 0 = the default scope.
+ *  bounds       advised bucket boundaries of a histogram, ascending, bound_count of them; NULL = none. */
 struct sonde_instrument_options {
     size_t size;
     enum sonde_instrument_kind kind;
@@ -40,6 +44,13 @@ struct sonde_instrument_options {
     const double *bounds;
     size_t bound_count;
 };
+#ifdef __cplusplus
+#define SONDE_INSTRUMENT_OPTIONS_INIT                                                                                  \
+    { sizeof(struct sonde_instrument_options), SONDE_COUNTER, SONDE_NUMBER_INT64, nullptr, nullptr, nullptr, 0,        \
+      nullptr, 0 }
+#else
+#define SONDE_INSTRUMENT_OPTIONS_INIT { .size = sizeof(struct sonde_instrument_options), .kind = SONDE_COUNTER }
+#endif
 
 /** Handles, by value. index 0 = a working no-op. */
 struct sonde_instrument { uint32_t index; };
@@ -80,8 +91,8 @@ SONDE_API_HOT void sonde_instrument_record(struct sonde_instrument instrument, d
 /* Exemplars: under a sampled span (or as OTEL_METRICS_EXEMPLAR_FILTER says) some of a series' measurements are kept
  * whole until the agent's next export: value, time, trace and span id, and what a view left out of the attributes. Each
  * of a period is as likely to be kept. Views choose how many, or none (sonde/view.h). These two measure in a context
- * other than the thread's current one, for code that works for many spans in turn. Otherwise as the two above, some 50
- * ns slower.
+ * other than the thread's current one, for code that works for many spans in turn. Otherwise as the two above, a few
+ * nanoseconds slower.
  *  context  borrowed; NULL = the current one; an invalid one = no span. */
 SONDE_API void sonde_instrument_add_in(const struct sonde_span_context *context, struct sonde_instrument instrument,
                                        int64_t value, const struct sonde_attribute *attributes, size_t attribute_count);

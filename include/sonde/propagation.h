@@ -105,7 +105,8 @@ struct sonde_entry_budget {
     uint64_t internal[3];
 };
 
-/** per_second  0 (none) or above, at most 1,000,000.  burst  at once after a quiet time; 0 = what a second allows.
+/** per_second  0 (none) or above, at most 1,000,000.
+ *  burst       at once after a quiet time; 0 = what a second allows.
  *  Returns 0, or SONDE_EINVALID (none is believed then). */
 SONDE_API int sonde_entry_budget_init(struct sonde_entry_budget *ret_budget, double per_second, uint32_t burst);
 

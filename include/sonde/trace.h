@@ -40,7 +40,9 @@ struct sonde_span {
 };
 
 /** A link to another span (consumer to producer, say). All borrowed.
- *  context     ids and flags of the other span.    tracestate  of it, as in sonde_context; size 0 = none. */
+ *  context     ids and flags of the other span.
+ *  tracestate  of it, as in sonde_context; size 0 = none.
+ *  attributes  attribute_count of them; NULL with 0 = none. */
 struct sonde_link {
     struct sonde_span_context context;
     struct sonde_string tracestate;
@@ -68,7 +70,8 @@ static inline struct sonde_link sonde_link_to(const struct sonde_context *contex
  *  not_current    true: the span is not made current on this thread (asynchronous work).
  *  one_thread     true: all calls on this span come from the starting thread; they skip the spin bit.
  *  links          borrowed array of link_count; seen by the sampler.
- *  attributes     borrowed array of attribute_count; seen by the sampler and set as by sonde_span_set(). */
+ *  attributes     borrowed array of attribute_count; seen by the sampler and set as by sonde_span_set():
+ *                 better given here than later where they are known, since a sampler sees no others. */
 struct sonde_span_options {
     size_t size;
     enum sonde_span_kind kind;
@@ -148,7 +151,8 @@ SONDE_API void sonde_span_set_name(struct sonde_span *span, struct sonde_key nam
 
 /** Registers an instrumentation scope (a library that makes spans, logs or metrics); the same name,
  *  version and schema give the same scope.
- *  name        NUL-terminated, borrowed, not empty.   version, schema_url  NUL-terminated, borrowed; may be NULL.
+ *  name        NUL-terminated, borrowed, not empty.
+ *  version, schema_url  NUL-terminated, borrowed; may be NULL.
  *  attributes  borrowed; may be NULL with count 0.
  *  Returns its number, 1..SONDE_SCOPES_MAX-1, or 0 (the default scope) when the table is full or the library is
  *  disabled. Takes a lock: call it once, not per span. Source: common/instrumentation-scope.md. */

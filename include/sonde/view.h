@@ -29,6 +29,7 @@ enum sonde_reservoir {
 };
 
 /** Which instruments, and what of them; zero or NULL = any, or as it is. All strings NUL-terminated and borrowed.
+ *  Set up with SONDE_VIEW_OPTIONS_INIT.
  *  instrument_name  may hold '*' (any number of characters) and '?' (one); case ignored.
  *  name             new name; only when instrument_name is one name, without '*' and '?'.
  *  keep_keys        attributes with other keys are left out, and those of drop_keys too. What is left out is not
@@ -57,6 +58,13 @@ struct sonde_view_options {
     enum sonde_reservoir reservoir;
     uint32_t reservoir_size;
 };
+#ifdef __cplusplus
+#define SONDE_VIEW_OPTIONS_INIT                                                                                        \
+    { sizeof(struct sonde_view_options), nullptr, SONDE_CAST(enum sonde_instrument_kind, 0), nullptr, false, 0,        \
+      nullptr, nullptr, nullptr, 0, nullptr, 0, SONDE_AGGREGATION_DEFAULT, nullptr, 0, 0, SONDE_RESERVOIR_DEFAULT, 0 }
+#else
+#define SONDE_VIEW_OPTIONS_INIT { .size = sizeof(struct sonde_view_options) }
+#endif
 
 /** Adds a view.
  *  Returns 0, SONDE_EINVALID (no criterion, or an option that is not accepted), SONDE_EFULL (SONDE_VIEWS_MAX), -ENOMEM.

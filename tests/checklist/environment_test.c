@@ -4,6 +4,8 @@
 #include "instrumentation/resource/resource.h"
 #include "tests/checklist/checklist.h"
 #include "tests/lib/records.h"
+/* after cmocka.h */
+#include "tests/unit/instrumentation/read_back.h"
 #include <sonde/carrier/http.h>
 #include <sonde/err.h>
 
@@ -235,6 +237,37 @@ static void a_bad_value_is_ignored_and_reported_holds(void) {
 }
 WITH(a_bad_value_is_ignored_and_reported, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "one")
 
+/* How many exemplars a measurement outside of any span leaves. */
+static void otel_metrics_exemplar_filter_holds(void) {
+    struct sonde_instrument instrument;
+    struct sonde_instrument_options options = SONDE_INSTRUMENT_OPTIONS_INIT;
+    struct sonde__metric_series series;
+    uint32_t collection;
+    options.kind = SONDE_COUNTER;
+    options.name = "filter";
+    CHECK(setup(NULL) == 0 && sonde_instrument_create(&options, &instrument) == 0);
+    sonde_instrument_add(instrument, 1, NULL, 0);
+    CHECK(sonde__metric_reader_refresh(reader, &memory) == 0);
+    CHECK(sonde__metric_reader_exemplars_refresh(reader, &memory, &collection) == 0);
+    CHECK(find(instrument, NULL, &series) && series.exemplar_count == 1);
+    (void)teardown(NULL);
+}
+WITH(otel_metrics_exemplar_filter, "OTEL_METRICS_EXEMPLAR_FILTER", "Always_On")
+
+static void otel_exporter_otlp_metrics_default_histogram_aggregation_holds(void) {
+    struct sonde_instrument instrument;
+    struct sonde_instrument_options options = SONDE_INSTRUMENT_OPTIONS_INIT;
+    struct sonde__metric_instrument described;
+    options.kind = SONDE_HISTOGRAM;
+    options.name = "latency";
+    CHECK(setup(NULL) == 0 && sonde_instrument_create(&options, &instrument) == 0);
+    CHECK(sonde__metric_reader_refresh(reader, &memory) == 0);
+    CHECK(sonde__metric_reader_instrument(reader, instrument.index, &described) && described.bound_count == 15);
+    (void)teardown(NULL);
+}
+WITH(otel_exporter_otlp_metrics_default_histogram_aggregation,
+     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram")
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(otel_sdk_disabled),
@@ -257,6 +290,8 @@ int main(void) {
         cmocka_unit_test(otel_logrecord_attribute_value_length_limit),
         cmocka_unit_test(otel_attribute_count_limit),
         cmocka_unit_test(otel_attribute_value_length_limit),
+        cmocka_unit_test(otel_metrics_exemplar_filter),
+        cmocka_unit_test(otel_exporter_otlp_metrics_default_histogram_aggregation),
         cmocka_unit_test(otel_config_file_is_reported_as_not_read),
         cmocka_unit_test(an_empty_value_is_as_none),
         cmocka_unit_test(a_bad_value_is_ignored_and_reported),

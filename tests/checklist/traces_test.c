@@ -552,8 +552,115 @@ static void the_ratio_sampler_says_its_threshold(void **state) {
 }
 
 /* Those with a child process come first: it must not have used the library before. */
+/* ---- sampling: all of it in tests/unit/instrumentation/composed_sampler_test.c and id_generator_test.c ---- */
+
+static void start_with(const struct sonde_sampler *sampler, const struct sonde_id_generator *generator) {
+    struct sonde_options options = SONDE_OPTIONS_INIT;
+    options.composed_sampler = sampler;
+    options.id_generator = generator;
+    CHECK(sonde_start(&options) == 0);
+}
+
+/* Keeps what has baggage keep=1, and notes that in the tracestate. */
+static void by_baggage(void *unused, const struct sonde_sampling_request *request,
+                       struct sonde_sampling_result *result) {
+    struct sonde_baggage_entry entry;
+    (void)unused;
+    CHECK(memcmp(request->context->span.span_id, "\x00\xf0\x67\xaa\x0b\xa9\x02\xb7", 8) == 0);
+    CHECK(request->context->span.is_remote && request->context->tracestate_length == 3);
+    if (sonde_baggage_find(request->context, sonde_text("keep"), &entry))
+        result->decision = SONDE_SAMPLING_SAMPLE;
+    CHECK(sonde_tracestate_set(request->context, "mine", 4, "1", 1) == 0);
+}
+static void sampled_by_baggage(void) {
+    const struct sonde_sampler *sampler;
+    struct sonde_span span;
+    struct sonde_context parent = remote_parent(0), context;
+    struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
+    CHECK(sonde_sampler_custom(by_baggage, NULL, &sampler) == 0);
+    start_with(sampler, NULL);
+    CHECK(sonde_tracestate_append(&parent, "a=1", 3));
+    options.parent = &parent;
+    sonde_span_start(&span, SONDE_NAME("server"), &options);
+    CHECK(!sonde_span_is_recording(&span));
+    sonde_span_end(&span);
+    CHECK(sonde_baggage_set(&parent, sonde_text("keep"), sonde_text("1"), sonde_text("")) == 0);
+    sonde_span_start(&span, SONDE_NAME("server"), &options);
+    CHECK(sonde_span_is_recording(&span));
+    sonde_span_context_get(&span, &context);
+    CHECK(context.tracestate_length == 10 && memcmp(context.tracestate, "mine=1,a=1", 10) == 0);
+    CHECK(strcmp(ended(&span)->trace_state, "mine=1,a=1") == 0);
+}
+static void a_sampler_may_change_the_tracestate(void **state) {
+    (void)state;
+    assert_int_equal(child_run(sampled_by_baggage), 0);
+}
+static void a_sampler_gets_the_parent_s_whole_context(void **state) {
+    (void)state;
+    assert_int_equal(child_run(sampled_by_baggage), 0);
+}
+
+static void sampled_by_rules(void) {
+    struct sonde_sampler_rule rules[2] = {SONDE_SAMPLER_RULE_INIT, SONDE_SAMPLER_RULE_INIT};
+    struct sonde_attribute note = sonde_attribute_string(SONDE_KEY("kept.by"), "rule");
+    const struct sonde_sampler *all, *ruled, *sampler;
+    struct sonde_span span, child;
+    CHECK(sonde_sampler_probability(1, &all) == 0 && sonde_sampler_annotating(all, &note, 1, &rules[1].sampler) == 0);
+    rules[0].name = "GET /health*";
+    rules[0].sampler = sonde_sampler_always_off();
+    CHECK(sonde_sampler_rule_based(rules, 2, &ruled) == 0 && sonde_sampler_parent_threshold(ruled, &sampler) == 0);
+    start_with(sampler, NULL);
+    sonde_span_start(&span, SONDE_NAME("GET /healthz"), NULL);
+    CHECK(!sonde_span_is_recording(&span));
+    sonde_span_start(&child, SONDE_NAME("GET /"), NULL); /* as its parent, whatever the rules say */
+    CHECK(!sonde_span_is_recording(&child));
+    sonde_span_end(&child);
+    sonde_span_end(&span);
+    sonde_span_start(&span, SONDE_NAME("GET /"), NULL);
+    Pb__Span *pb = ended(&span);
+    CHECK(strcmp(pb->trace_state, "ot=th:0") == 0);
+    CHECK(strcmp(records_value(pb->attributes, pb->n_attributes, "kept.by")->string_value, "rule") == 0);
+}
+static void composable_samplers(void **state) {
+    (void)state;
+    assert_int_equal(child_run(sampled_by_rules), 0);
+}
+
+static void own_trace_id(void *unused, uint8_t ret_id[16]) {
+    (void)unused;
+    memset(ret_id, 0x11, 16);
+}
+static void own_span_id(void *unused, uint8_t ret_id[8]) {
+    (void)unused;
+    memset(ret_id, 0x22, 8);
+}
+static void ids_are_generated(void) {
+    struct sonde_id_generator generator = SONDE_ID_GENERATOR_INIT;
+    struct sonde_span span;
+    generator.trace_id = own_trace_id;
+    generator.span_id = own_span_id;
+    start_with(NULL, &generator);
+    sonde_span_start(&span, SONDE_NAME("root"), NULL);
+    Pb__Span *pb = ended(&span);
+    CHECK(pb->trace_id.data[0] == 0x11 && pb->trace_id.data[15] == 0x11 && pb->span_id.data[7] == 0x22);
+}
+static void id_generators(void **state) {
+    (void)state;
+    assert_int_equal(child_run(ids_are_generated), 0);
+}
+
+static void attribute_limits(void **state) {
+    (void)state;
+    assert_int_equal(child_run(limits), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sampler_may_change_the_tracestate),
+        cmocka_unit_test(a_sampler_gets_the_parent_s_whole_context),
+        cmocka_unit_test(composable_samplers),
+        cmocka_unit_test(id_generators),
+        cmocka_unit_test(attribute_limits),
         cmocka_unit_test(shutdown),
         cmocka_unit_test(force_flush),
         cmocka_unit_test(the_number_of_events_is_limited),
