@@ -216,9 +216,31 @@ static void the_rate_limiters_refusal_gives_place_and_permit_back(void **state) 
     assert_int_equal(sonde_policy_report(&call, SONDE_OUTCOME_SUCCESS, MS, 0), SONDE_POLICY_DONE);
 }
 
+static int64_t counted(const char *instrument_name, const char *unit, const char *name, const char *value) {
+    struct sonde_instrument_options options = {
+        .size = sizeof options, .kind = SONDE_COUNTER, .name = instrument_name, .unit = unit};
+    struct sonde_instrument instrument;
+    struct sonde__metric_series series;
+    assert_int_equal(sonde_instrument_create(&options, &instrument), 0);
+    assert_int_equal(sonde__metric_reader_refresh(reader, &memory), 0);
+    for (uint32_t at = 0; sonde__metric_reader_series(reader, instrument.index, &at, &series);)
+        if (memmem(series.attributes, series.attributes_size, name, strlen(name)) &&
+            memmem(series.attributes, series.attributes_size, value, strlen(value)))
+            return (int64_t)series.value;
+    fail_msg("no %s{%s, %s}", instrument_name, name, value);
+    return -1;
+}
+/* Of what was made last: of its series. */
+static char last_name[16];
+static struct sonde_policy make_named(void) {
+    struct sonde_policy policy = make();
+    snprintf(last_name, sizeof last_name, "p%u.", policy.fallback.index - 1); /* the fallbacks are all its own */
+    return policy;
+}
+
 static void the_earlier_deadline_bounds_attempts_and_waits(void **state) {
     (void)state;
-    struct sonde_policy policy = make();
+    struct sonde_policy policy = make_named();
     struct sonde_policy_call call;
     struct sonde_deadline outer = {time_ns + SECOND};
     assert_int_equal(sonde_policy_begin(&policy, outer, &call), SONDE_POLICY_CALL);
@@ -238,28 +260,26 @@ static void the_earlier_deadline_bounds_attempts_and_waits(void **state) {
     assert_int_equal(sonde_policy_resume(&call), SONDE_POLICY_FALLBACK);
     assert_int_equal(call.cause, SONDE_POLICY_BY_TIMEOUT);
     assert_int_equal(sonde_bulkhead_inflight(policy.bulkhead), 0);
+    assert_int_equal(counted("sonde.resilience.retry", "{call}", last_name, "failure_without_retry"), 2);
+    assert_int_equal(counted("sonde.resilience.retry", "{call}", last_name, "failure_with_retry"), 1);
+    assert_int_equal(counted("sonde.resilience.timeout", "{timeout}", last_name, "overall"), 2);
 }
 
-static int64_t counted(const char *instrument_name, const char *unit, const char *name, const char *value) {
-    struct sonde_instrument_options options = {
-        .size = sizeof options, .kind = SONDE_COUNTER, .name = instrument_name, .unit = unit};
-    struct sonde_instrument instrument;
-    struct sonde__metric_series series;
-    assert_int_equal(sonde_instrument_create(&options, &instrument), 0);
-    assert_int_equal(sonde__metric_reader_refresh(reader, &memory), 0);
-    for (uint32_t at = 0; sonde__metric_reader_series(reader, instrument.index, &at, &series);)
-        if (memmem(series.attributes, series.attributes_size, name, strlen(name)) &&
-            memmem(series.attributes, series.attributes_size, value, strlen(value)))
-            return (int64_t)series.value;
-    fail_msg("no %s{%s, %s}", instrument_name, name, value);
-    return -1;
-}
-/* Of what was made last: of its series. */
-static char next_name[16];
-static struct sonde_policy make_named(void) {
+/* The policy reads the system's clock here, the rate limiter one of its own. */
+static void parts_with_a_clock_of_their_own_go_by_it(void **state) {
+    (void)state;
     struct sonde_policy policy = make();
-    snprintf(next_name, sizeof next_name, "p%u.", policy.fallback.index - 1); /* the fallbacks are all its own */
-    return policy;
+    struct sonde_policy_call call;
+    struct sonde_deadline outer = sonde_deadline_in(3600 * SECOND);
+    policy.timeout.index = 0;
+    while (sonde_rate_limit_admit(policy.rate_limit, NULL))
+        ;
+    assert_int_equal(sonde_policy_begin(&policy, outer, &call), SONDE_POLICY_WAIT);
+    assert_int_equal(call.cause, SONDE_POLICY_BY_RATE_LIMIT);
+    time_ns += 100 * MS;
+    assert_int_equal(sonde_policy_resume(&call), SONDE_POLICY_CALL);
+    assert_true(call.timeout_ns > 3500 * SECOND && call.timeout_ns <= 3600 * SECOND + MS);
+    assert_int_equal(sonde_policy_report(&call, SONDE_OUTCOME_SUCCESS, MS, 0), SONDE_POLICY_DONE);
 }
 
 static void timeouts_are_counted_and_retried(void **state) {
@@ -276,11 +296,11 @@ static void timeouts_are_counted_and_retried(void **state) {
     time_ns += call.timeout_ns;
     assert_int_equal(sonde_policy_timed_out(&call, 1900 * MS), SONDE_POLICY_FALLBACK);
     assert_int_equal(call.cause, SONDE_POLICY_BY_TIMEOUT);
-    assert_int_equal(counted("sonde.resilience.timeout", "{timeout}", next_name, "attempt"), 1);
-    assert_int_equal(counted("sonde.resilience.timeout", "{timeout}", next_name, "overall"), 1);
-    assert_int_equal(counted("sonde.circuit_breaker.call", "{call}", next_name, "failure"), 2);
-    assert_int_equal(counted("sonde.resilience.retry", "{call}", next_name, "failure_with_retry"), 1);
-    assert_int_equal(counted("sonde.resilience.retry.suppressed", "{retry}", next_name, "deadline"), 1);
+    assert_int_equal(counted("sonde.resilience.timeout", "{timeout}", last_name, "attempt"), 1);
+    assert_int_equal(counted("sonde.resilience.timeout", "{timeout}", last_name, "overall"), 1);
+    assert_int_equal(counted("sonde.circuit_breaker.call", "{call}", last_name, "failure"), 2);
+    assert_int_equal(counted("sonde.resilience.retry", "{call}", last_name, "failure_with_retry"), 1);
+    assert_int_equal(counted("sonde.resilience.retry.suppressed", "{retry}", last_name, "deadline"), 1);
 }
 
 static void who_refused_is_counted(void **state) {
@@ -300,11 +320,11 @@ static void who_refused_is_counted(void **state) {
     assert_int_equal(sonde_policy_begin(&policy, none, &call), SONDE_POLICY_FALLBACK);
     static const char *const reasons[] = {"bulkhead", "rate_limit", "breaker"};
     for (size_t i = 0; i < 3; i++)
-        assert_int_equal(counted("sonde.resilience.retry.suppressed", "{retry}", next_name, reasons[i]), 1);
-    assert_int_equal(counted("sonde.circuit_breaker.call", "{call}", next_name, "cancelled"), 2);
-    assert_int_equal(counted("sonde.circuit_breaker.call", "{call}", next_name, "rejected"), 1);
-    assert_int_equal(counted("sonde.resilience.bulkhead.rejected", "{call}", next_name, next_name), 1);
-    assert_int_equal(counted("sonde.resilience.rate_limit.rejected", "{call}", next_name, next_name), 2);
+        assert_int_equal(counted("sonde.resilience.retry.suppressed", "{retry}", last_name, reasons[i]), 1);
+    assert_int_equal(counted("sonde.circuit_breaker.call", "{call}", last_name, "cancelled"), 2);
+    assert_int_equal(counted("sonde.circuit_breaker.call", "{call}", last_name, "rejected"), 1);
+    assert_int_equal(counted("sonde.resilience.bulkhead.rejected", "{call}", last_name, last_name), 1);
+    assert_int_equal(counted("sonde.resilience.rate_limit.rejected", "{call}", last_name, last_name), 2);
 }
 
 static const char *text_of(const Pb__Span *span, const char *key) {
@@ -391,8 +411,8 @@ static void run_makes_a_call_from_begin_to_end(void **state) {
     struct run worse = {.outcomes = {SONDE_OUTCOME_FAILURE}, .pushback_ns = -1, .fallback = SONDE_OUTCOME_FAILURE};
     assert_int_equal(run_with(&policy, &worse), SONDE_POLICY_FAILED);
     assert_int_equal(worse.answered, 1);
-    assert_int_equal(counted("sonde.resilience.fallback", "{call}", next_name, "success"), 1);
-    assert_int_equal(counted("sonde.resilience.fallback", "{call}", next_name, "failure"), 1);
+    assert_int_equal(counted("sonde.resilience.fallback", "{call}", last_name, "success"), 1);
+    assert_int_equal(counted("sonde.resilience.fallback", "{call}", last_name, "failure"), 1);
     struct run mistake = {.outcomes = {SONDE_OUTCOME_IGNORED}};
     assert_int_equal(run_with(&policy, &mistake), SONDE_POLICY_FAILED);
     assert_int_equal(mistake.answered, 0);
@@ -402,7 +422,7 @@ static void run_makes_a_call_from_begin_to_end(void **state) {
     time_ns += SECOND;
     assert_int_equal(run_with(&policy, &late), SONDE_POLICY_FALLBACK);
     assert_int_equal(late.cause, SONDE_POLICY_BY_TIMEOUT);
-    assert_int_equal(counted("sonde.resilience.timeout", "{timeout}", next_name, "attempt"), 3);
+    assert_int_equal(counted("sonde.resilience.timeout", "{timeout}", last_name, "attempt"), 3);
 }
 
 static void run_waits_for_an_open_breaker_within_the_deadline(void **state) {
@@ -496,7 +516,8 @@ int main(void) {
         cmocka_unit_test(what_is_rejected_without_time_to_wait_fails_at_once),
         cmocka_unit_test(the_bulkheads_refusal_gives_the_permit_back),
         cmocka_unit_test(the_rate_limiters_refusal_gives_place_and_permit_back),
-        cmocka_unit_test(the_earlier_deadline_bounds_attempts_and_waits),
+        cmocka_unit_test_setup_teardown(the_earlier_deadline_bounds_attempts_and_waits, setup, teardown),
+        cmocka_unit_test(parts_with_a_clock_of_their_own_go_by_it),
         cmocka_unit_test_setup_teardown(timeouts_are_counted_and_retried, setup, teardown),
         cmocka_unit_test_setup_teardown(who_refused_is_counted, setup, teardown),
         cmocka_unit_test(guarded_and_rejected_calls_are_spans),
