@@ -176,18 +176,15 @@ static void clear(struct labels *labels) {
     labels->pairs.size = 0;
 }
 
-/* Our own attributes are within their metric's name space: sonde.circuit_breaker.name of sonde.circuit_breaker.state is
- * `name` here, where labels are read by people and only need to be told apart within their metric. */
+/* Attributes of circuit breakers are within their metrics' name space: sonde.circuit_breaker.name of
+ * sonde.circuit_breaker.state is `name` here, as it is for other libraries' breakers. */
 static struct sonde_bytes key_within(const struct sonde_metric *metric, struct sonde_bytes key) {
-    static const char own[] = "sonde.";
-    const size_t own_size = sizeof own - 1;
-    if (key.size <= own_size || memcmp(key.data, own, own_size) != 0)
+    static const char space[] = "sonde.circuit_breaker.";
+    const size_t size = sizeof space - 1;
+    if (key.size <= size || memcmp(key.data, space, size) != 0 || metric->name.size < size ||
+        memcmp(metric->name.data, space, size) != 0)
         return key;
-    const uint8_t *dot = memchr(key.data + own_size, '.', key.size - own_size);
-    size_t space = dot ? (size_t)(dot + 1 - key.data) : 0;
-    if (!space || space == key.size || metric->name.size < space || memcmp(metric->name.data, key.data, space) != 0)
-        return key;
-    return (struct sonde_bytes){key.data + space, key.size - space};
+    return (struct sonde_bytes){key.data + size, key.size - size};
 }
 
 void labels_write_point(struct labels *labels, const struct sonde_metric *metric, struct sonde_bytes attributes,
