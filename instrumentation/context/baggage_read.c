@@ -11,7 +11,9 @@
 #endif
 
 /* Bytes looked at over all values of one list: the longest legal list, and as much white space and waste. */
-#define SCAN_MAX (2u * SONDE_BAGGAGE_SIZE_MAX)
+#define SCAN_MAX  (2u * SONDE_BAGGAGE_SIZE_MAX)
+/* One pass costs the same up to 64 bytes; a member or two are read faster by themselves. */
+#define WHOLE_MIN 32u
 
 #define KEY   SONDE__BAGGAGE_KEY
 #define VALUE SONDE__BAGGAGE_VALUE
@@ -215,7 +217,8 @@ static void reader_list(struct sonde__baggage_reader *reader) {
 /** A first value that can stay as it is: copied once, checked there. */
 static inline bool reader_take_whole(struct sonde__baggage_reader *reader, const char *text, size_t size) {
     struct sonde_context *context = reader->context;
-    if (context->baggage_length || reader->is_listed || size > SONDE_BAGGAGE_SIZE_MAX - SONDE__PLAIN_PADDING)
+    if (size < WHOLE_MIN || context->baggage_length || reader->is_listed ||
+        size > SONDE_BAGGAGE_SIZE_MAX - SONDE__PLAIN_PADDING)
         return false;
     memcpy(context->baggage, text, size);
     reader->count = sonde__plain_baggage(context->baggage, size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tracestate: reading by several values, shortening, editing. The grammar's rows are in tests/vectors/w3c.tsv. */
-#include "instrumentation/propagation/tracestate.h"
 #include "instrumentation/context/plain_list.h"
+#include "instrumentation/propagation/tracestate.h"
 #include <setjmp.h>
 #include <sonde/err.h>
 #include <stdarg.h>
