@@ -16,7 +16,7 @@
 #define MS              UINT64_C(1000000)
 #define ON_ACCOUNT_MOST 50.0
 
-static char url[256];
+static char payments_url[256], refunds_url[256];
 static struct sonde_policy policy = SONDE_POLICY_INIT;
 
 static void breaker_make(void) {
@@ -48,7 +48,8 @@ static void retry_make(void) {
 
 /* What cannot be made is left out of the policy. */
 void shop_payment_prepare(const char *service_url) {
-    (void)snprintf(url, sizeof url, "%s/payments", service_url);
+    (void)snprintf(payments_url, sizeof payments_url, "%s/payments", service_url);
+    (void)snprintf(refunds_url, sizeof refunds_url, "%s/refunds", service_url);
     breaker_make();
     retry_make();
     struct sonde_bulkhead_options places = SONDE_BULKHEAD_OPTIONS_INIT;
@@ -63,13 +64,14 @@ void shop_payment_prepare(const char *service_url) {
 }
 
 struct payment {
-    json_t *order;
+    const char *url;
+    const json_t *order;
     char *json;
 };
 
 static enum sonde_outcome attempt(void *arg, struct sonde_policy_attempt *attempt) {
     const struct payment *payment = arg;
-    long status = shop_post(url, payment->json, attempt->call, &attempt->timed_out);
+    long status = shop_post(payment->url, payment->json, attempt->call, &attempt->timed_out);
     if (status >= 200 && status < 300)
         return SONDE_OUTCOME_SUCCESS;
     return status == 0 || status >= 500 ? SONDE_OUTCOME_FAILURE : SONDE_OUTCOME_IGNORED; /* 4xx: our own mistake */
@@ -82,13 +84,24 @@ static enum sonde_outcome on_account(void *arg, enum sonde_policy_cause cause) {
     return is_small ? SONDE_OUTCOME_SUCCESS : SONDE_OUTCOME_FAILURE;
 }
 
-enum shop_payment shop_payment_take(json_t *order) {
-    struct payment payment = {order, json_dumps(order, JSON_COMPACT)};
+/* fallback  NULL: there is none */
+static enum sonde_policy_step run(const char *url, const json_t *order,
+                                  enum sonde_outcome (*fallback)(void *arg, enum sonde_policy_cause cause)) {
+    struct payment payment = {url, order, json_dumps(order, JSON_COMPACT)};
     struct sonde_policy_work work = SONDE_POLICY_WORK_INIT;
     work.attempt = attempt;
-    work.fallback = on_account;
+    work.fallback = fallback;
     work.arg = &payment;
     enum sonde_policy_step step = payment.json ? sonde_policy_run(&policy, &work) : SONDE_POLICY_FAILED;
     free(payment.json);
+    return step;
+}
+
+enum shop_payment shop_payment_take(const json_t *order) {
+    enum sonde_policy_step step = run(payments_url, order, on_account);
     return step == SONDE_POLICY_DONE ? SHOP_PAID : step == SONDE_POLICY_FALLBACK ? SHOP_ON_ACCOUNT : SHOP_UNPAID;
+}
+
+bool shop_payment_refund(const json_t *order) {
+    return run(refunds_url, order, NULL) == SONDE_POLICY_DONE;
 }

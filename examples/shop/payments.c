@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* payments: takes the money, or is slow, or says 503. How often is set by PAYMENTS_FAIL_RATE and PAYMENTS_SLOW_RATE
- * (0..1), how slow by PAYMENTS_SLOW_MS. An outage, in which every payment fails, is played by PAYMENTS_OUTAGE_AFTER,
- * PAYMENTS_OUTAGE_FOR and PAYMENTS_OUTAGE_EVERY: seconds from the first payment to its begin, of its length (0 = none),
- * and from one to the next (0 = it does not come again). */
+/* payments: takes the money, or is slow, or says 503; and gives it back. How often is set by PAYMENTS_FAIL_RATE and
+ * PAYMENTS_SLOW_RATE (0..1), how slow by PAYMENTS_SLOW_MS. An outage, in which every payment fails, is played by
+ * PAYMENTS_OUTAGE_AFTER, PAYMENTS_OUTAGE_FOR and PAYMENTS_OUTAGE_EVERY: seconds from the first payment to its begin, of
+ * its length (0 = none), and from one to the next (0 = it does not come again). */
 #include "shop.h"
 #include <math.h>
 #include <pthread.h>
@@ -72,8 +72,18 @@ static unsigned post_payments(const struct shop_request *request, json_t **ret_b
     return 200;
 }
 
+static unsigned post_refunds(const struct shop_request *request, json_t **ret_body) {
+    const char *order = json_string_value(json_object_get(request->body, "order"));
+    if (!order)
+        return 400;
+    sonde_span_set_cstr(request->span, SONDE_KEY("shop.order.id"), order);
+    *ret_body = json_pack("{s:s}", "refunded", order);
+    return 200;
+}
+
 int main(void) {
-    static const struct shop_route routes[] = {{"POST", "/payments", post_payments}, {0}};
+    static const struct shop_route routes[] = {
+        {"POST", "/payments", post_payments}, {"POST", "/refunds", post_refunds}, {0}};
     fail_rate = shop_env_number("PAYMENTS_FAIL_RATE", 0.1);
     slow_rate = shop_env_number("PAYMENTS_SLOW_RATE", 0.1);
     slow_ms = shop_env_number("PAYMENTS_SLOW_MS", 120);

@@ -76,6 +76,8 @@ enum shop_payment {
 /** Makes the policy. url: of the service; borrowed. */
 void shop_payment_prepare(const char *url);
 /** Has an order paid. Blocks: up to three attempts of at most 2 s, and the waits between them. Any thread. */
-enum shop_payment shop_payment_take(json_t *order);
+enum shop_payment shop_payment_take(const json_t *order);
+/** Gives the money back. Likewise, and without a fallback. */
+bool shop_payment_refund(const json_t *order);
 
 #endif

@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections import Counter
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples" / "shop"))
@@ -152,13 +154,14 @@ def by_label(stage, name, label):
 
 
 def attempts_are_siblings(traces, accepted):
-    """The attempts of an order lie under its server span, and are numbered. Returns how many were retries."""
+    """The attempts of an order lie under its step `charge`, and are numbered. Returns how many were retries."""
     retries = 0
     for order in accepted:
         top = traces.by_order[order]
         attempts = sorted((s for s in traces.by_trace[top["trace_id"]] if s["service"] == "orders" and s["name"] == "POST"),
                           key=lambda s: s["start"])
-        assert all(s["parent_span_id"] == top["span_id"] for s in attempts), order
+        charge = next(s for s in traces.by_trace[top["trace_id"]] if s["name"] == "charge")
+        assert all(s["parent_span_id"] == charge["span_id"] for s in attempts), order
         counts = [s["attributes"].get("http.request.resend_count") for s in attempts]
         assert counts == [None, 1, 2][:len(counts)], f"{order}: {counts}"
         retries += max(0, len(attempts) - 1)
@@ -171,13 +174,15 @@ def outage(stage):
     stage.start_all(**QUIET, PAYMENTS_OUTAGE_AFTER=1, PAYMENTS_OUTAGE_FOR=2)
     ids = stage.dir / "accepted"
     load = stage.start_load(40, 0, ids)
+    states, times = "sonde_circuit_breaker_state", "sonde_circuit_breaker_state_time_seconds_total"
+    wait_until(lambda: by_label(stage, states, "state").get("open"), 60, "open")
     wait_until(lambda: "closed" in [t["to"] for t in stage.sink.transitions("payments")], 60, "closed again")
     load.child.send_signal(signal.SIGTERM)
     load.line("accepted ")
     stage.stop("load")
     accepted = ids.read_text().split()
     must_join(stage, accepted)
-    calls = by_label(stage, "sonde_circuit_breaker_call_total", "sonde_circuit_breaker_outcome")
+    calls = by_label(stage, "sonde_circuit_breaker_call_total", "outcome")
     wait_until(lambda: sum("sonde.circuit_breaker.name" in s["attributes"] for s in stage.sink.spans()) >= sum(calls.values()),
                30, "a span of each call at the backend")
     must_balance(stage)
@@ -196,21 +201,87 @@ def outage(stage):
     told = Counter((t["from"], t["to"], t["reason"]) for t in stage.sink.transitions("payments"))
     assert told["closed", "open", "failure_rate"] == told["half_open", "closed", "probe_succeeded"] == 1, told
     assert told["open", "half_open", "wait_elapsed"] == 1 + told["half_open", "open", "probe_failed"], told
-    counted = {tuple(labels["sonde_circuit_breaker_" + key] for key in ("from", "to", "reason")): value
+    counted = {tuple(labels[key] for key in ("from", "to", "reason")): value
                for labels, value in series(stage, "sonde_circuit_breaker_transition_total")}
     assert counted == told, f"{counted} counted, {told} told"
 
+    now, spent = by_label(stage, states, "state"), by_label(stage, times, "state")
+    assert now.pop("closed") == 1 and len(now) == 5 and not any(now.values()), now
+    assert spent["closed"] > 1 and spent["open"] > 0.4 and spent["half_open"] > 0 and spent["forced_open"] == 0, spent
+
     assert attempts_are_siblings(Traces(spans), accepted) > 0
-    suppressed = by_label(stage, "sonde_resilience_retry_suppressed_total", "sonde_resilience_reason")
+    suppressed = by_label(stage, "sonde_resilience_retry_suppressed_total", "reason")
     assert suppressed["breaker"] == len(rejections) and suppressed["budget"] + suppressed["attempts"] > 0, suppressed
-    fallbacks = by_label(stage, "sonde_resilience_fallback_total", "sonde_resilience_outcome")
+    fallbacks = by_label(stage, "sonde_resilience_fallback_total", "outcome")
     on_account = [s for s in spans if s["attributes"].get("shop.payment.method") == "account"]
     assert on_account and all(s["attributes"]["shop.order.amount"] <= 50 for s in on_account)
     refused = [s for s in spans if s["name"] == "POST /orders" and s["attributes"]["http.response.status_code"] == 502]
     assert fallbacks == {"success": len(on_account), "failure": len(refused)}, fallbacks
 
 
-CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed, outage]
+def post_order(stage, order, amount):
+    """The status of the answer."""
+    body = json.dumps({"order": order, "amount": amount}).encode()
+    request = urllib.request.Request(stage.orders_url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def steps_of(stage, order):
+    """The steps of an order's saga in their order, (name, action, outcome), and how it ended."""
+    traces = Traces(stage.sink.spans())
+    if order not in traces.by_order:
+        return None, None
+    spans = sorted(traces.by_trace[traces.by_order[order]["trace_id"]], key=lambda s: s["start"])
+    sagas = [s for s in spans if "sonde.saga.id" in s["attributes"]]
+    assert len({s["attributes"]["sonde.saga.id"] for s in sagas}) <= 1, order
+    steps = [tuple(s["attributes"].get("sonde.saga." + key) for key in ("step", "action", "outcome"))
+             for s in sagas if "sonde.saga.step" in s["attributes"]]
+    ends = [s["attributes"]["sonde.saga.outcome"] for s in sagas
+            if "sonde.saga.step" not in s["attributes"] and "sonde.saga.outcome" in s["attributes"]]
+    return steps, ends[0] if ends else None
+
+
+def saga(stage):
+    """An order is a saga: it completes; one that cannot be shipped is paid back and put back, the last step first; one
+    that cannot be reserved has nothing to undo."""
+    stage.start_all(**QUIET, ORDERS_STOCK=2)
+    made, undone = ("forward", "success"), ("compensate", "success")
+    assert post_order(stage, "good", 60) == 201
+    stage.stop("redis")
+    assert post_order(stage, "unsent", 60) == 503
+    stage.start_redis()
+    assert post_order(stage, "again", 60) == 201, "what was put back is there again"
+    assert post_order(stage, "too many", 60) == 409
+    expected = {
+        "good": ([("reserve", *made), ("charge", *made), ("ship", *made)], "completed"),
+        "unsent": ([("reserve", *made), ("charge", *made), ("ship", "forward", "failure"), ("charge", *undone),
+                    ("reserve", *undone)], "compensated"),
+        "again": ([("reserve", *made), ("charge", *made), ("ship", *made)], "completed"),
+        "too many": ([("reserve", "forward", "failure")], "compensated"),
+    }
+    for order, what in expected.items():
+        try:
+            wait_until(lambda: steps_of(stage, order) == what, 30, order)
+        except TimeoutError:
+            raise AssertionError(f"{order}: {steps_of(stage, order)}, not {what}") from None
+    spans = stage.sink.spans()
+    by_id = {s["span_id"]: s for s in spans}
+    for span in spans:
+        if span["attributes"].get("sonde.saga.action") == "compensate":
+            assert any(by_id[target]["attributes"]["sonde.saga.step"] == span["attributes"]["sonde.saga.step"]
+                       for _, target in span["links"]), span
+    refunds = [s for s in spans if s["name"] == "POST /refunds"]
+    assert [s["attributes"]["shop.order.id"] for s in refunds] == ["unsent"], refunds
+    ended = by_label(stage, "sonde_saga_ended_total", "outcome")
+    assert ended.get("completed") == 2 and ended.get("compensated") == 2 and not ended.get("failed"), ended
+    must_balance(stage)
+
+
+CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed, outage, saga]
 
 if __name__ == "__main__":
     case = {c.__name__: c for c in CASES}[sys.argv[2]]
