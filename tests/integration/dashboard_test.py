@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dashboard against a real Prometheus that scrapes the agent while the shop runs.  usage: dashboard_test.py BUILD
+"""The dashboards against a real Prometheus that scrapes the agent while the shop runs.  usage: dashboard_test.py BUILD
 Every panel's query must give data; the scrape and promtool must have nothing to say; the lag Prometheus shows must be
 what this test did to a stream. Exit 77 (skipped) when Prometheus is not installed."""
 import json
@@ -15,7 +15,8 @@ sys.path.insert(0, str(ROOT / "examples" / "shop"))
 from stage import Stage, fetch, free_port, wait_until  # noqa: E402
 
 DASHBOARDS = ROOT / "dashboards"
-VARIABLES = {"$__rate_interval": "10s", "$service": ".*", "$destination": ".*"}
+VARIABLES = {"$__rate_interval": "10s", "$__range": "5m", "$service": ".*", "$destination": ".*", "$breaker": ".*"}
+OUTAGES = {"PAYMENTS_OUTAGE_AFTER": 3, "PAYMENTS_OUTAGE_FOR": 3, "PAYMENTS_OUTAGE_EVERY": 10}
 STREAM, GROUP = "dashboard-test", "readers"
 
 
@@ -35,6 +36,7 @@ def check_shape(dashboard):
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert not cells & taken and at["x"] + at["w"] <= 24, f"{panel['title']}: placed over another, or outside"
         taken |= cells
+    assert any("sonde" in link["tags"] for link in dashboard["links"]), "no link to the other dashboards"
     for panel in panels_of(dashboard):
         title = panel["title"]
         assert panel["description"].endswith("."), f"{title}: no description"
@@ -142,22 +144,33 @@ def check_lag(stage, prometheus):
     expect(lag, [])
 
 
+def check_breaker(prometheus, dashboard):
+    """The state panel's one query shows the breaker of `payments` open, half-open and closed, as the codes it maps to
+    these words."""
+    panel = next(panel for panel in panels_of(dashboard) if panel["type"] == "state-timeline")
+    expression = substitute(panel["targets"][0]["expr"])
+    texts = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
+    for state in ("open", "half_open", "closed"):
+        code = next(float(code) for code, mapped in texts.items() if mapped["text"] == state)
+        wait_until(lambda: prometheus.values(f"count_over_time(({expression} == {code:.0f})[5m:1s])"), 60, f"{state} seen")
+
+
 def main(build):
     missing = [name for name in ("prometheus", "promtool", "redis-server", "redis-cli") if not shutil.which(name)]
     if missing:
         print(f"skipped: not installed: {' '.join(missing)}")
         return 77
-    dashboards = [json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))]
-    assert dashboards
-    for dashboard in dashboards:
+    dashboards = {path.stem: json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))}
+    for dashboard in dashboards.values():
         check_shape(dashboard)
     with Stage(build) as stage:
         try:
-            stage.start_all()
+            stage.start_all(**OUTAGES)
             stage.start_load(40)
             prometheus = Prometheus(stage)
-            for dashboard in dashboards:
+            for dashboard in dashboards.values():
                 check_queries(prometheus, dashboard)
+            check_breaker(prometheus, dashboards["resilience"])
             check_lag(stage, prometheus)
             check_scrape(stage, prometheus)
         except BaseException:
