@@ -159,7 +159,8 @@ struct attributes {
 };
 
 static void add(struct attributes *attributes, const char *key, const char *value) {
-    attributes->items[attributes->count++] = sonde_attribute_string((struct sonde_key){key, (uint32_t)strlen(key)}, value);
+    attributes->items[attributes->count++] =
+        sonde_attribute_string((struct sonde_key){key, (uint32_t)strlen(key)}, value);
 }
 
 static void attributes_begin(const struct breaker *breaker, const char *name_key, struct attributes *attributes) {

@@ -92,9 +92,9 @@ def series_of(text):
     return found
 
 
-def value_of(series, name, **labels):
-    found = [value for n, l, value in series if n == name and all(l.get(k) == v for k, v in labels.items())]
-    assert len(found) < 2, (name, labels, found)
+def value_of(series, metric, /, **labels):
+    found = [value for n, l, value in series if n == metric and all(l.get(k) == v for k, v in labels.items())]
+    assert len(found) < 2, (metric, labels, found)
     return found[0] if found else None
 
 
@@ -332,6 +332,39 @@ def refuses_what_cannot_be_meant(directory):
         assert done.returncode != 0 and problem in done.stderr, (text, done.stderr)
 
 
+def resilience4j(state):
+    return "# TYPE resilience4j_circuitbreaker_state gauge\n" + "".join(
+        f'resilience4j_circuitbreaker_state{{name="pay",state="{s}",}} {float(s == state)}\n'
+        for s in ("closed", "open", "half_open", "forced_open", "disabled", "metrics_only")) + (
+        "# TYPE resilience4j_circuitbreaker_not_permitted_calls_total counter\n"
+        'resilience4j_circuitbreaker_not_permitted_calls_total{kind="not_permitted",name="pay",} 4.0\n'
+        'resilience4j_circuitbreaker_failure_rate{name="pay",} 62.5\n')
+
+
+def breakers_of_others_are_shown_as_ours(directory):
+    texts = [resilience4j("closed")]
+    answers = {"/r4j": lambda r: r.answer(texts[0]), "/numbers": lambda r: r.answer('go_state{cb="db"} 2\n', TEXT)}
+    with server(answers) as port:
+        receivers = "".join(f'  prometheus_scrape/{n}: {{job: {n}, targets: ["http://127.0.0.1:{port}/{n}"], interval: 100ms, '
+                            "timeout: 100ms}\n" for n in ("r4j", "numbers"))
+        more = ('processors:\n  breakers: {}\n  breakers/go: {metric: go_state, name_attribute: cb, '
+                'state_map: {"0": closed, "1": open, "2": half_open}}\n')
+        with Agent(directory, receivers, more) as agent:
+            at = {"job": "r4j", "instance": f"127.0.0.1:{port}", "name": "pay", "source": "resilience4j"}
+            series = agent.until(lambda s: value_of(s, "sonde_circuit_breaker_state", state="closed", **at) == 1, "closed")
+            texts[0] = resilience4j("open")
+            series = agent.until(lambda s: value_of(s, "sonde_circuit_breaker_state", state="open", **at) == 1, "open")
+            assert value_of(series, "sonde_circuit_breaker_state", state="closed", **at) == 0
+            assert value_of(series, "sonde_circuit_breaker_call_total", outcome="rejected", **at) == 4
+            assert value_of(series, "sonde_circuit_breaker_failure_ratio", **at) == 0.625
+            assert value_of(series, "sonde_circuit_breaker_transition_total", **{"from": "closed"}, to="open", estimated="true",
+                            **at) == 1
+            assert value_of(series, "sonde_circuit_breaker_state_time_seconds_total", state="closed", estimated="true", **at) > 0
+            assert value_of(series, "resilience4j_circuitbreaker_state", job="r4j", name="pay", state="open") == 1
+            agent.until(lambda s: value_of(s, "sonde_circuit_breaker_state", state="half_open", job="numbers", name="db",
+                                           source="state_map") == 1, "by number")
+
+
 def comes_through_equal_from_a_real_prometheus(directory):
     """Its own /metrics: hundreds of series of all types. Values that move are compared between two readings."""
     if not shutil.which("prometheus"):
@@ -386,7 +419,7 @@ def comes_through_equal_from_a_real_prometheus(directory):
 def main():
     for case in (reads_both_formats, bad_targets_harm_only_themselves, series_that_vanish_are_swept_and_a_target_comes_back,
                  sends_what_the_configuration_says, checks_certificates, refuses_what_cannot_be_meant,
-                 comes_through_equal_from_a_real_prometheus):
+                 breakers_of_others_are_shown_as_ours, comes_through_equal_from_a_real_prometheus):
         with tempfile.TemporaryDirectory() as directory:
             begin = time.monotonic()
             case(pathlib.Path(directory))

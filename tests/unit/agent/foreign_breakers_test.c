@@ -97,7 +97,7 @@ static void wanted_line(const char *line, char *wanted, size_t size) {
     char copy[400], *labels[20], *save, *end;
     size_t count = 0, at = strcspn(line, "{");
     assert_true(strlen(line) < sizeof copy && line[at]);
-    strcpy(copy, line);
+    memcpy(copy, line, strlen(line) + 1);
     end = strrchr(copy, '}');
     *end = '\0';
     for (char *label = strtok_r(copy + at + 1, ",", &save); label; label = strtok_r(NULL, ",", &save))
@@ -123,9 +123,8 @@ static void has_not(struct fixture *f, const char *part) {
 static void is_in(struct fixture *f, const char *labels_behind, const char *labels_before, const char *state) {
     char line[400];
     for (size_t i = 0; breakers_state_names[i]; i++) {
-        (void)snprintf(line, sizeof line, "sonde_circuit_breaker_state{%s,state=\"%s\"%s} %d",
-                       labels_before, breakers_state_names[i], labels_behind,
-                       strcmp(state, breakers_state_names[i]) == 0);
+        (void)snprintf(line, sizeof line, "sonde_circuit_breaker_state{%s,state=\"%s\"%s} %d", labels_before,
+                       breakers_state_names[i], labels_behind, strcmp(state, breakers_state_names[i]) == 0);
         has(f, line);
     }
 }
@@ -158,8 +157,7 @@ static void resilience4j(void **state) {
                    "resilience4j_retry_calls_total{kind=\"failed_with_retry\",name=\"r\",} 2.0\n");
     is_in(f, "", "group=\"g\"," NAMED("pay", "resilience4j"), "closed");
 #define OUTCOME(outcome, value)                                                                                        \
-    "sonde_circuit_breaker_call_total{name=\"pay\",outcome=\"" outcome     \
-    "\",source=\"resilience4j\"} " value
+    "sonde_circuit_breaker_call_total{name=\"pay\",outcome=\"" outcome "\",source=\"resilience4j\"} " value
     has(f, OUTCOME("success", "7"));
     has(f, OUTCOME("failure", "3"));
     has(f, OUTCOME("ignored", "1"));
@@ -179,7 +177,7 @@ static void states_make_times_and_transitions(void **state) {
     fakes_advance(&f->fakes, 5000000000u);
     scraped(f, R4J_STATES("0", "0", "1"));
 #define TIME(state, value)                                                                                             \
-    "sonde_circuit_breaker_state_time_seconds_total{group=\"g\",estimated=\"true\"," NAMED(      \
+    "sonde_circuit_breaker_state_time_seconds_total{group=\"g\",estimated=\"true\"," NAMED(                            \
         "pay", "resilience4j") ",state=\"" state "\"} " value
     has(f, TIME("closed", "10"));
     has(f, TIME("open", "5"));
@@ -228,11 +226,9 @@ static void polly_before_any_event_is_assumed_closed(void **state) {
     struct fixture *f = *state;
     assert_int_equal(create(f, NULL, 0), 0);
     scraped(f, POLLY("OnCircuitOpened", "A", "0"));
-    has(f, "sonde_circuit_breaker_state{assumed=\"true\"," NAMED(
-               "p/cb", "polly") ",state=\"closed\"} 1");
+    has(f, "sonde_circuit_breaker_state{assumed=\"true\"," NAMED("p/cb", "polly") ",state=\"closed\"} 1");
     scraped(f, POLLY("OnCircuitOpened", "A", "0"));
-    has(f, "sonde_circuit_breaker_state{assumed=\"true\"," NAMED(
-               "p/cb", "polly") ",state=\"closed\"} 1");
+    has(f, "sonde_circuit_breaker_state{assumed=\"true\"," NAMED("p/cb", "polly") ",state=\"closed\"} 1");
     scraped(f, POLLY("OnCircuitOpened", "A", "1"));
     IS_POLLY("open");
     has_not(f, "assumed");
@@ -276,7 +272,7 @@ static void hystrix(void **state) {
                HYSTRIX("thread_pool_rejected", "6") HYSTRIX("emit", "9"));
     is_in(f, "", "group=\"G\"," NAMED("K", "hystrix"), "open");
 #define HYSTRIX_OUTCOME(outcome, value)                                                                                \
-    "sonde_circuit_breaker_call_total{group=\"G\",name=\"K\",outcome="     \
+    "sonde_circuit_breaker_call_total{group=\"G\",name=\"K\",outcome="                                                 \
     "\"" outcome "\",source=\"hystrix\"} " value
     has(f, HYSTRIX_OUTCOME("success", "5"));
     has(f, HYSTRIX_OUTCOME("failure", "5")); /* failures and time-outs */
@@ -299,10 +295,8 @@ static void envoy(void **state) {
             "# TYPE envoy_cluster_upstream_cx_overflow counter\nenvoy_cluster_upstream_cx_overflow" ENVOY "2\n"
             "envoy_cluster_membership_total" ENVOY "4\nenvoy_cluster_outlier_detection_ejections_active" ENVOY "1\n");
 #define OTHER "source=\"envoy\",name=\"c\""
-    has(f, "sonde_resilience_bulkhead_saturated{" OTHER
-           ",priority=\"default\",resource=\"rq_pending\"} 1");
-    has(f, "sonde_resilience_bulkhead_saturated{" OTHER
-           ",priority=\"high\",resource=\"cx\"} 0");
+    has(f, "sonde_resilience_bulkhead_saturated{" OTHER ",priority=\"default\",resource=\"rq_pending\"} 1");
+    has(f, "sonde_resilience_bulkhead_saturated{" OTHER ",priority=\"high\",resource=\"cx\"} 0");
     has(f, "sonde_resilience_retry_suppressed_total{" OTHER ",reason=\"budget\"} 3");
     has(f, "sonde_resilience_bulkhead_rejected_total{" OTHER ",resource=\"cx\"} 2");
     has(f, "sonde_resilience_endpoint_ejected{" OTHER "} 1");
@@ -325,13 +319,11 @@ static void linkerd_and_failsafe(void **state) {
             "# TYPE failsafe_circuit_breaker_execution_count_total counter\n"
             "failsafe_circuit_breaker_execution_count_total{failsafe_circuit_breaker_name=\"fs\",failsafe_circuit_"
             "breaker_outcome=\"failure\"} 8\n");
-    has(f,
-        "sonde_resilience_endpoint_unavailable{source=\"linkerd\",name=\"web\","
-        "reason=\"unknown\"} 2");
+    has(f, "sonde_resilience_endpoint_unavailable{source=\"linkerd\",name=\"web\","
+           "reason=\"unknown\"} 2");
     is_in(f, "", NAMED("fs", "failsafe"), "open");
-    has(f,
-        "sonde_circuit_breaker_call_total{name=\"fs\",outcome=\"failure\","
-        "source=\"failsafe\"} 8");
+    has(f, "sonde_circuit_breaker_call_total{name=\"fs\",outcome=\"failure\","
+           "source=\"failsafe\"} 8");
 }
 
 /* As they come by OTLP: dotted names and attributes. */
