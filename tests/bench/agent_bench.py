@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the agent as a whole: CPU a span from services to OTLP/HTTP with gzip, CPU at 10,000 spans/s, memory at rest.
+"""Figures of the agent as a whole: CPU a span from services to OTLP/HTTP with gzip, CPU at 10,000 spans/s, memory at rest,
+memory with 100,000 live sagas.
     python agent_bench.py --build DIR [--list | NAME...]"""
 import argparse
 import http.server
@@ -7,6 +8,7 @@ import json
 import os
 import pathlib
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,6 +20,7 @@ from stage import Process, fetch, free_port, wait_until  # noqa: E402
 
 ROUNDS = 11
 IDLE_SECONDS = 60
+SETTLE_SECONDS = 15  # the agent gives a burst's memory back
 CONFIG = """\
 agent:
   listen: 127.0.0.1:{page}
@@ -78,6 +81,10 @@ class Agent:
         return all(signal["queued"] == 0 and signal["in_flight"] == 0
                    for exporter in exporters for signal in exporter["signals"].values())
 
+    def sagas(self):
+        processors = json.loads(fetch(self.page, "/api/status"))["processors"]
+        return next(one["figures"] for one in processors if one["name"] == "sagas")
+
     def load(self, spans, rate):
         """One run of the service: CPU of the agent in ns until all is delivered, seconds, and what the service said."""
         env = dict(os.environ, SONDE_AGENT_SOCKET=str(self.dir / "agent.sock"), OTEL_SERVICE_NAME="bench")
@@ -122,6 +129,23 @@ def at_rest(agent):
     return said["dropped"]
 
 
+def sagas_100k_rss(build):
+    """All that the agent has resident while it follows 100,000 sagas that have not ended."""
+    agent = Agent(build)
+    try:
+        env = dict(os.environ, SONDE_AGENT_SOCKET=str(agent.dir / "agent.sock"), OTEL_SERVICE_NAME="bench")
+        subprocess.run([agent.build / "tests" / "integration" / "saga_service"], input="many 100000 0\nflush\n", text=True, env=env,
+                       check=True, timeout=120, stdout=subprocess.DEVNULL)
+        wait_until(lambda: agent.sagas()["active"] == 100000, 60, "100,000 live sagas")
+        wait_until(agent.delivered, 30, "all delivered")
+        time.sleep(SETTLE_SECONDS)
+        if agent.sagas() != {"active": 100000, "stuck": 0, "completed": 0, "compensated": 0, "failed": 0, "lost": 0}:
+            raise RuntimeError(f"not 100,000 live sagas: {agent.sagas()}")
+        line("sagas_100k_rss", agent.memory_mib("VmRSS"), "MiB", 0, 1)
+    finally:
+        agent.close()
+
+
 def memory(names, build):
     agent = Agent(build)
     try:
@@ -133,7 +157,7 @@ def memory(names, build):
         agent.close()
 
 
-FIGURES = ["agent_gzip", "agent_10k_cpu", "agent_rss_idle", "agent_private_idle"]
+FIGURES = ["agent_gzip", "agent_10k_cpu", "agent_rss_idle", "agent_private_idle", "sagas_100k_rss"]
 
 
 def main():
@@ -155,6 +179,8 @@ def main():
                 agent.close()
     if {"agent_rss_idle", "agent_private_idle"} & set(names):
         memory(names, arguments.build)
+    if "sagas_100k_rss" in names:
+        sagas_100k_rss(arguments.build)
     return 0
 
 
