@@ -164,8 +164,8 @@ static void resilience4j(void **state) {
     has(f, OUTCOME("rejected", "4"));
     has(f, "sonde_circuit_breaker_failure_ratio{" NAMED("pay", "resilience4j") "} 0.25");
     has_not(f, "slow_call_ratio{");
-    has(f, "sonde_resilience_retry_total{source=\"resilience4j\",name=\"r\","
-           "outcome=\"failure_with_retry\"} 2");
+    has(f, "sonde_resilience_retry_total{sonde_resilience_source=\"resilience4j\",sonde_resilience_name=\"r\","
+           "sonde_resilience_outcome=\"failure_with_retry\"} 2");
 }
 
 static void states_make_times_and_transitions(void **state) {
@@ -210,7 +210,7 @@ static void polly(void **state) {
                    POLLY("OnCircuitHalfOpened", "A", "1") POLLY("OnTimeout", "A", "6"));
     IS_POLLY("open");
     has(f, "sonde_circuit_breaker_transition_total{" NAMED("p/cb", "polly") ",to=\"open\"} 2");
-    has(f, "sonde_resilience_timeout_total{source=\"polly\",name=\"p/cb\"} 6");
+    has(f, "sonde_resilience_timeout_total{sonde_resilience_source=\"polly\",sonde_resilience_name=\"p/cb\"} 6");
     scraped(f, POLLY("OnCircuitOpened", "A", "2") POLLY("OnCircuitHalfOpened", "A", "2"));
     IS_POLLY("half_open");
     scraped(f, POLLY("OnCircuitOpened", "A", "2") POLLY("OnCircuitHalfOpened", "A", "2")
@@ -277,10 +277,10 @@ static void hystrix(void **state) {
     has(f, HYSTRIX_OUTCOME("success", "5"));
     has(f, HYSTRIX_OUTCOME("failure", "5")); /* failures and time-outs */
     has(f, HYSTRIX_OUTCOME("rejected", "4"));
-    has(f, "sonde_resilience_timeout_total{group=\"G\",source=\"hystrix\",name="
+    has(f, "sonde_resilience_timeout_total{group=\"G\",sonde_resilience_source=\"hystrix\",sonde_resilience_name="
            "\"K\"} 3");
-    has(f, "sonde_resilience_bulkhead_rejected_total{group=\"G\",source=\"hystrix\","
-           "name=\"K\",resource=\"thread_pool\"} 6");
+    has(f, "sonde_resilience_bulkhead_rejected_total{group=\"G\",sonde_resilience_source=\"hystrix\","
+           "sonde_resilience_name=\"K\",sonde_resilience_resource=\"thread_pool\"} 6");
 }
 
 static void envoy(void **state) {
@@ -294,11 +294,13 @@ static void envoy(void **state) {
             "3\n"
             "# TYPE envoy_cluster_upstream_cx_overflow counter\nenvoy_cluster_upstream_cx_overflow" ENVOY "2\n"
             "envoy_cluster_membership_total" ENVOY "4\nenvoy_cluster_outlier_detection_ejections_active" ENVOY "1\n");
-#define OTHER "source=\"envoy\",name=\"c\""
-    has(f, "sonde_resilience_bulkhead_saturated{" OTHER ",priority=\"default\",resource=\"rq_pending\"} 1");
-    has(f, "sonde_resilience_bulkhead_saturated{" OTHER ",priority=\"high\",resource=\"cx\"} 0");
-    has(f, "sonde_resilience_retry_suppressed_total{" OTHER ",reason=\"budget\"} 3");
-    has(f, "sonde_resilience_bulkhead_rejected_total{" OTHER ",resource=\"cx\"} 2");
+#define OTHER "sonde_resilience_source=\"envoy\",sonde_resilience_name=\"c\""
+    has(f, "sonde_resilience_bulkhead_saturated{" OTHER
+           ",sonde_resilience_priority=\"default\",sonde_resilience_resource=\"rq_pending\"} 1");
+    has(f, "sonde_resilience_bulkhead_saturated{" OTHER
+           ",sonde_resilience_priority=\"high\",sonde_resilience_resource=\"cx\"} 0");
+    has(f, "sonde_resilience_retry_suppressed_total{" OTHER ",sonde_resilience_reason=\"budget\"} 3");
+    has(f, "sonde_resilience_bulkhead_rejected_total{" OTHER ",sonde_resilience_resource=\"cx\"} 2");
     has(f, "sonde_resilience_endpoint_ejected{" OTHER "} 1");
     has(f, "sonde_resilience_endpoint_ejected_ratio{" OTHER "} 0.25");
     is_in(f, "", NAMED("c", "envoy"), "closed"); /* at capacity, and some ejected: no open circuit */
@@ -319,8 +321,8 @@ static void linkerd_and_failsafe(void **state) {
             "# TYPE failsafe_circuit_breaker_execution_count_total counter\n"
             "failsafe_circuit_breaker_execution_count_total{failsafe_circuit_breaker_name=\"fs\",failsafe_circuit_"
             "breaker_outcome=\"failure\"} 8\n");
-    has(f, "sonde_resilience_endpoint_unavailable{source=\"linkerd\",name=\"web\","
-           "reason=\"unknown\"} 2");
+    has(f, "sonde_resilience_endpoint_unavailable{sonde_resilience_source=\"linkerd\",sonde_resilience_name=\"web\","
+           "sonde_resilience_reason=\"unknown\"} 2");
     is_in(f, "", NAMED("fs", "failsafe"), "open");
     has(f, "sonde_circuit_breaker_call_total{name=\"fs\",outcome=\"failure\","
            "source=\"failsafe\"} 8");
