@@ -210,9 +210,9 @@ def outage(stage):
     assert spent["closed"] > 1 and spent["open"] > 0.4 and spent["half_open"] > 0 and spent["forced_open"] == 0, spent
 
     assert attempts_are_siblings(Traces(spans), accepted) > 0
-    suppressed = by_label(stage, "sonde_resilience_retry_suppressed_total", "reason")
+    suppressed = by_label(stage, "sonde_resilience_retry_suppressed_total", "sonde_resilience_reason")
     assert suppressed["breaker"] == len(rejections) and suppressed["budget"] + suppressed["attempts"] > 0, suppressed
-    fallbacks = by_label(stage, "sonde_resilience_fallback_total", "outcome")
+    fallbacks = by_label(stage, "sonde_resilience_fallback_total", "sonde_resilience_outcome")
     on_account = [s for s in spans if s["attributes"].get("shop.payment.method") == "account"]
     assert on_account and all(s["attributes"]["shop.order.amount"] <= 50 for s in on_account)
     refused = [s for s in spans if s["name"] == "POST /orders" and s["attributes"]["http.response.status_code"] == 502]
@@ -276,7 +276,7 @@ def saga(stage):
                        for _, target in span["links"]), span
     refunds = [s for s in spans if s["name"] == "POST /refunds"]
     assert [s["attributes"]["shop.order.id"] for s in refunds] == ["unsent"], refunds
-    ended = by_label(stage, "sonde_saga_ended_total", "outcome")
+    ended = by_label(stage, "sonde_saga_ended_total", "sonde_saga_outcome")
     assert ended.get("completed") == 2 and ended.get("compensated") == 2 and not ended.get("failed"), ended
     must_balance(stage)
 
