@@ -508,6 +508,78 @@ static void text_passes_promtool(void **state) {
     service_deinit(&s);
 }
 
+static struct sonde_metric_point only_point(struct fixture *f) {
+    struct sonde_metric_feed feed = sonde_series_feed(f->store);
+    struct sonde_metric_cursor cursor = {0};
+    struct sonde_metric metric;
+    struct sonde_metric_point point;
+    uint32_t at = 0;
+    assert_true(feed.next_metric(feed.self, &cursor, &metric));
+    assert_true(feed.next_point(feed.self, &metric, &at, &point));
+    return point;
+}
+
+static void totals_of_others_begin_when_they_are_seen_and_when_they_fall(void **state) {
+    struct fixture *f = *state;
+    struct sonde_series_source *source;
+    struct sonde_series_value value = {
+        .kind = SONDE_COUNTER, .name = "c_total", .is_double = true, .float64 = 100, .start_is_unknown = true};
+    assert_int_equal(sonde_series_source_create(f->store, (struct sonde_bytes){NULL, 0}, &source), 0);
+    uint64_t begun = f->fakes.unix_ns;
+    assert_int_equal(sonde_series_set(source, &value), 0);
+    assert_int_equal(only_point(f).start_unix_ns, begun);
+    fakes_advance(&f->fakes, 1000);
+    value.float64 = 105;
+    assert_int_equal(sonde_series_set(source, &value), 0);
+    assert_int_equal(only_point(f).start_unix_ns, begun);
+    value.float64 = 3;
+    assert_int_equal(sonde_series_set(source, &value), 0);
+    assert_int_equal(only_point(f).start_unix_ns, begun + 1000);
+    sonde_series_start(source, "c_total", NULL, 0, 7); /* told, after all */
+    assert_int_equal(sonde_series_set(source, &value), 0);
+    assert_int_equal(only_point(f).start_unix_ns, 7);
+}
+
+static void what_others_had_counted_before_is_no_delta(void **state) {
+    struct fixture *f = *state;
+    struct sonde_series_source *source;
+    struct sonde_series_value value = {
+        .kind = SONDE_COUNTER, .name = "c_total", .is_double = true, .float64 = 100, .start_is_unknown = true};
+    sonde_series_store_set_temporality(f->store, SONDE_TEMPORALITY_DELTA);
+    assert_int_equal(sonde_series_source_create(f->store, (struct sonde_bytes){NULL, 0}, &source), 0);
+    assert_int_equal(sonde_series_set(source, &value), 0);
+    assert_int_equal(sonde_series_export(f->store, f->queue, &f->ledger), 0);
+    assert_int_equal(sonde_queue_appended(f->queue, SONDE_SIGNAL_METRICS), 0);
+    fakes_advance(&f->fakes, 1000);
+    value.float64 = 105;
+    assert_int_equal(sonde_series_set(source, &value), 0);
+    assert_int_equal(sonde_series_export(f->store, f->queue, &f->ledger), 0);
+    assert_int_equal(sonde_queue_appended(f->queue, SONDE_SIGNAL_METRICS), 1);
+}
+
+static void a_name_that_went_may_come_back_as_another_kind(void **state) {
+    struct fixture *f = *state;
+    struct sonde_series_source *source;
+    struct sonde_series_value values[] = {{.kind = SONDE_COUNTER, .name = "first", .int64 = 1},
+                                          {.kind = SONDE_COUNTER, .name = "second", .int64 = 2},
+                                          {.kind = SONDE_COUNTER, .name = "third", .int64 = 3}};
+    assert_int_equal(sonde_series_source_create(f->store, (struct sonde_bytes){NULL, 0}, &source), 0);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(sonde_series_set(source, &values[i]), 0);
+    sonde_series_sweep(source);
+    assert_int_equal(sonde_series_set(source, &values[2]), 0);
+    sonde_series_sweep(source);
+    values[0].kind = SONDE_GAUGE;
+    values[2].int64 = 4;
+    assert_int_equal(sonde_series_set(source, &values[0]), 0);
+    assert_int_equal(sonde_series_set(source, &values[2]), 0);
+    sonde_series_sweep(source);
+    uint32_t sources;
+    uint64_t series;
+    sonde_series_counts(f->store, &sources, &series);
+    assert_int_equal(series, 2); /* not a second `third` */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pushed_series_become_text, setup, teardown),
@@ -521,6 +593,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(export_splits_what_is_larger_than_a_record, setup, teardown),
         cmocka_unit_test_setup_teardown(out_of_memory_is_told_and_nothing_leaks, setup, teardown),
         cmocka_unit_test_setup_teardown(text_passes_promtool, setup, teardown),
+        cmocka_unit_test_setup_teardown(totals_of_others_begin_when_they_are_seen_and_when_they_fall, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_others_had_counted_before_is_no_delta, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_that_went_may_come_back_as_another_kind, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
