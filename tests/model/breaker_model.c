@@ -206,9 +206,6 @@ static void laps_begin(void) {
 static void laps_thread(unsigned number) {
     calls(number == 0 ? "FS" : number == 1 ? "F" : "S");
 }
-static void long_laps_thread(unsigned number) {
-    calls(number == 0 ? "FS" : "SF");
-}
 
 static void one_each_thread(unsigned number) {
     calls(number == 1 ? "S" : "F");
@@ -350,10 +347,6 @@ static const struct {
     MODEL(by_hand, 2, false),
     MODEL_AS(cancelled, 2, cancel, probes, false),
     {{"slices", 3, slices_thread, slices_begin, step_nothing, slices_end, &world, sizeof world}, false},
-    MODEL_AS(trip_long, 2, long_laps, trip, true),
-    MODEL_AS(laps_long, 2, long_laps, laps, true),
-    MODEL_AS(trip_3, 3, one_each, trip, true),
-    MODEL_AS(laps_3, 3, one_each, laps, true),
     MODEL_AS(probes_3, 3, probes, probes, true),
     MODEL_AS(two_probes_3, 3, probes, two_probes, true),
     MODEL_AS(leaked_permit_3, 3, one_each, leaked, true),

@@ -167,6 +167,9 @@ static void fork_behind(void) {
 }
 static void a_child_that_was_forked_without_handlers_copies_its_parents(void **state) {
     (void)state;
+#ifdef __SANITIZE_THREAD__ /* it does not know of such a child, where the library cannot start its thread then */
+    skip();
+#endif
     alone(fork_behind);
 }
 

@@ -23,8 +23,11 @@ static uint64_t fake_clock(void *user) {
 static struct sonde_breaker_change changes[64];
 static _Atomic uint32_t change_count;
 static void on_change(void *user, const struct sonde_breaker_change *change) {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     (void)user;
+    pthread_mutex_lock(&mutex);
     changes[change_count++ % 64] = *change;
+    pthread_mutex_unlock(&mutex);
 }
 #define LAST changes[(change_count - 1) % 64]
 

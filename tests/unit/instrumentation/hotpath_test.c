@@ -19,6 +19,7 @@
 #include <sonde/resilience/idempotency.h>
 #include <sonde/resilience/policy.h>
 #include <sonde/resilience/saga.h>
+#include <sonde/resilience/breaker.h>
 #include <sonde/sonde.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -535,6 +536,23 @@ static void resilience(int i) {
     sonde_hedge_abandon(&hedged);
 }
 
+/* Closed, and open by the machine's clock. */
+static void breakers(int i) {
+    static struct sonde_breaker closed, open;
+    struct sonde_breaker_permit permit;
+    struct sonde_breaker_options options = SONDE_BREAKER_OPTIONS_INIT;
+    if (!open.index) { /* in the warm-up */
+        options.name = "hot closed";
+        assert_int_equal(sonde_breaker_create(&options, &closed), 0);
+        options.name = "hot open";
+        assert_int_equal(sonde_breaker_create(&options, &open), 0);
+        assert_int_equal(sonde_breaker_state_set(open, SONDE_BREAKER_OPEN, UINT64_C(3600000000000)), 0);
+    }
+    if (sonde_breaker_admit(closed, &permit) != SONDE_REJECTED)
+        sonde_breaker_report(closed, &permit, i % 8 ? SONDE_OUTCOME_SUCCESS : SONDE_OUTCOME_FAILURE, 1000);
+    assert_int_equal(sonde_breaker_admit(open, &permit), SONDE_REJECTED);
+}
+
 static const struct row {
     const char *name;
     void (*call)(int i);
@@ -551,6 +569,7 @@ static const struct row {
     {"conventions", conventions},
     {"samplers", samplers},
     {"steered", steered},
+    {"breakers", breakers},
     {"resilience", resilience},
     {"deduplicator", deduplicator},
     {"saga", saga},
