@@ -350,7 +350,6 @@ static const struct {
     MODEL_AS(probes_3, 3, probes, probes, true),
     MODEL_AS(two_probes_3, 3, probes, two_probes, true),
     MODEL_AS(leaked_permit_3, 3, one_each, leaked, true),
-    MODEL_AS(by_hand_3, 3, by_hand, by_hand, true),
     MODEL_AS(late_3, 3, late, late, true),
 };
 
