@@ -15,11 +15,11 @@
 #include <signal.h>
 #include <sonde/carrier/http.h>
 #include <sonde/carrier/websocket.h>
+#include <sonde/resilience/breaker.h>
 #include <sonde/resilience/hedge.h>
 #include <sonde/resilience/idempotency.h>
 #include <sonde/resilience/policy.h>
 #include <sonde/resilience/saga.h>
-#include <sonde/resilience/breaker.h>
 #include <sonde/sonde.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -183,7 +183,8 @@ static void context_moves(int i) {
 
 static void log_record(int i) {
     struct sonde_attribute attribute = sonde_attribute_int64(SONDE_KEY("i"), i);
-    sonde_log(SONDE_SEVERITY_ERROR, "something happened", 18, &attribute, 1);
+    if (sonde_log_enabled(SONDE_SEVERITY_ERROR))
+        sonde_log(SONDE_SEVERITY_ERROR, "something happened", 18, &attribute, 1);
 }
 
 /* Inject and extract through a carrier that has room for two headers. */
