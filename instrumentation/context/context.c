@@ -22,6 +22,17 @@ struct sonde__stack_entry *sonde__context_entry_slow(struct sonde__thread *threa
     return NULL;
 }
 
+/* Both halves of an entry's texts in one store, since they are copied as one word: loaded whole behind smaller stores,
+ * it would stall. half: 0 = tracestate, 1 = baggage. */
+static inline void texts_put(struct sonde__texts *texts, unsigned half, uint32_t at, uint32_t size) {
+    uint64_t word;
+    memcpy(&word, texts, sizeof word);
+    word &= (uint64_t)UINT32_MAX << (half ? 0 : 32);
+    word |= (uint64_t)((at & 0xFFFF) | size << 16) << (half ? 32 : 0);
+    memcpy(texts, &word, sizeof word);
+}
+_Static_assert(sizeof(struct sonde__texts) == 8 && offsetof(struct sonde__texts, baggage_at) == 4, "halves of a word");
+
 void sonde__context_keep_tracestate(struct sonde__thread *thread, struct sonde__stack_entry *entry, const char *text,
                                     uint32_t size) {
     const struct sonde__texts *top = &thread->stack[thread->depth].texts;
@@ -30,9 +41,9 @@ void sonde__context_keep_tracestate(struct sonde__thread *thread, struct sonde__
         count_dropped();
         size = 0;
     }
-    memcpy(thread->tracestates + at, text, size);
-    entry->texts.tracestate_at = (uint16_t)at;
-    entry->texts.tracestate_length = (uint16_t)size;
+    if (size)
+        memcpy(thread->tracestates + at, text, size);
+    texts_put(&entry->texts, 0, at, size);
 }
 
 void sonde__context_keep_baggage(struct sonde__thread *thread, struct sonde__stack_entry *entry, const char *text,
@@ -49,8 +60,7 @@ void sonde__context_keep_baggage(struct sonde__thread *thread, struct sonde__sta
         }
         memcpy(thread->baggages + at, text, size);
     }
-    entry->texts.baggage_at = (uint16_t)at;
-    entry->texts.baggage_length = (uint16_t)size;
+    texts_put(&entry->texts, 1, at, size);
 }
 
 int sonde__context_replace_baggage(const char *text, uint32_t size) {

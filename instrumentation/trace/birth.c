@@ -19,7 +19,8 @@ static void take_parent(struct sonde__thread *thread, const struct sonde_context
     } else {
         sonde__context_span(top, &ret_context->span);
     }
-    memcpy(ret_context->tracestate, tracestate, length);
+    if (length)
+        memcpy(ret_context->tracestate, tracestate, length);
     ret_context->tracestate_length = length;
     ret_context->baggage_length = 0;
 }

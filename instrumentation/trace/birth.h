@@ -9,8 +9,8 @@
 /* What a new span is born with. */
 struct sonde__birth {
     uint64_t trace_id[2], parent_id; /* parent_id 0 = root */
-    uint32_t flags;                  /* SONDE__ENTRY_*: REMOTE is of the parent, the others of the span */
     struct sonde__texts texts;
+    uint32_t flags;                      /* SONDE__ENTRY_*: REMOTE is of the parent, the others of the span */
     uint64_t start_unix_ns, start_ticks; /* the clock, when the sampler has read it; else 0 */
 };
 

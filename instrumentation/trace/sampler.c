@@ -75,7 +75,7 @@ void sonde__ot_read(const struct sonde_context *context, struct sonde__ot *ret_o
     memset(ret_ot, 0, sizeof *ret_ot);
     memcpy(&number, context->span.trace_id + 8, sizeof number);
     ret_ot->randomness = __builtin_bswap64(number) & (SONDE__THRESHOLD_MAX - 1);
-    if (!sonde_tracestate_get(context, "ot", 2, &value))
+    if (!context->tracestate_length || !sonde_tracestate_get(context, "ot", 2, &value))
         return;
     while (next_sub(&value, &sub)) {
         if (is_sub(sub, "th:") && !ret_ot->has_th && !ret_ot->bad_th) {
@@ -189,8 +189,18 @@ static struct sonde__intent named_intent(const struct sonde__settings *settings,
     }
 }
 
+/* Whether a parent's sampled flag is all there is to go by: no tracestate, no decision beside it. */
+static inline bool flag_decides(const struct sonde__settings *settings, const struct sonde_context *context) {
+    uint64_t parent;
+    memcpy(&parent, context->span.span_id, sizeof parent);
+    return settings->sampler_parent_based && !settings->composed_sampler && parent && !context->tracestate_length &&
+           context->span.decision == SONDE_DECISION_NONE;
+}
+
 bool sonde__sampler_decide(const struct sonde__settings *settings, struct sonde__sampling *sampling) {
     struct sonde_context *context = sampling->context;
+    if (SONDE__LIKELY(flag_decides(settings, context)))
+        return context->span.flags & SONDE_TRACE_FLAG_SAMPLED;
     char text[THRESHOLD_DIGITS];
     sonde__ot_read(context, &sampling->ot);
     struct sonde__intent intent = settings->composed_sampler

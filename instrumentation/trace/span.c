@@ -227,24 +227,24 @@ static inline void push(struct sonde__thread *thread, struct sonde_span *span, c
 }
 
 static inline void begin(struct sonde__thread *thread, struct sonde_span *ret_span, struct sonde_key name,
-                         const struct sonde_span_options *options, struct sonde__birth birth) {
+                         const struct sonde_span_options *options, const struct sonde__birth *birth) {
     uint64_t span_id = sonde__span_id_make(thread);
-    memcpy(ret_span->context.trace_id, birth.trace_id, 16);
+    memcpy(ret_span->context.trace_id, birth->trace_id, 16);
     memcpy(ret_span->context.span_id, &span_id, 8);
-    sonde__store64(&ret_span->context.flags, birth.flags & SONDE__ENTRY_CHILD); /* is_remote and reserved are 0 */
+    sonde__store64(&ret_span->context.flags, birth->flags & SONDE__ENTRY_CHILD); /* is_remote and reserved are 0 */
     ret_span->slot = ret_span->generation = 0;
     ret_span->token = (struct sonde_context_token){0, 0};
-    if (birth.flags & SONDE_TRACE_FLAG_SAMPLED) {
+    if (birth->flags & SONDE_TRACE_FLAG_SAMPLED) {
         uint32_t number;
         struct sonde__slot *slot = take_free(thread, &number);
         if (SONDE__LIKELY(slot != NULL)) {
-            slot_open(thread, slot, &birth, span_id, name, options);
+            slot_open(thread, slot, birth, span_id, name, options);
             ret_span->slot = number | (options->one_thread ? SONDE__HANDLE_ONE_THREAD : 0);
             ret_span->generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
         }
     }
     if (SONDE__LIKELY(!options->not_current))
-        push(thread, ret_span, &birth, span_id);
+        push(thread, ret_span, birth, span_id);
 }
 
 /* Options of a caller built against another version: what it does not know is default. */
@@ -276,7 +276,7 @@ static __attribute__((noinline)) void start_resolved(struct sonde__thread *threa
     sampling.unix_ns = sampling.ticks = 0;
     sampling.added_count = 0;
     sonde__birth_resolve(thread, &sampling, &birth);
-    begin(thread, ret_span, name, options, birth);
+    begin(thread, ret_span, name, options, &birth);
     sonde__thread_leave(thread);
     if (ret_span->slot && (options->attributes || sampling.added_count))
         set_attributes(ret_span, options, &sampling);
@@ -302,8 +302,8 @@ void sonde__span_start_slow(struct sonde_span *ret_span, struct sonde_key name,
         start_resolved(thread, ret_span, name, options);
         return;
     }
-    struct sonde__birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->flags, top->texts, 0, 0};
-    begin(thread, ret_span, name, options, birth);
+    struct sonde__birth birth = {{top->trace_id[0], top->trace_id[1]}, top->span_id, top->texts, top->flags, 0, 0};
+    begin(thread, ret_span, name, options, &birth);
     sonde__thread_leave(thread);
     if (ret_span->slot && options->attributes)
         set_attributes(ret_span, options, NULL);
