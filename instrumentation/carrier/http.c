@@ -69,13 +69,26 @@ static bool value_is_sendable(struct sonde_string value) {
     size_t i = 0;
     while (i + 8 <= value.size && is_printable8(value.data + i))
         i += 8;
+    if (i && value.size - i < 8 && is_printable8(value.data + value.size - 8))
+        return true;            /* the rest, with some of what was seen */
     for (; i < value.size; i++) /* the rest, or from where a tab may be */
         if ((value.data[i] < 0x20 || value.data[i] > 0x7e) && value.data[i] != '\t')
             return false;
     return true;
 }
 
+/** Whether eight bytes of a name can be: printable, and neither a space nor a colon. */
+static bool is_name8(const char *text) {
+    const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
+    uint64_t x;
+    memcpy(&x, text, sizeof x);
+    uint64_t is_colon = x ^ (0x3a * ones), is_space = x ^ (0x20 * ones);
+    return is_printable8(text) && (((is_colon - ones) | (is_space - ones)) & high) == 0;
+}
+
 static bool name_is_sendable(struct sonde_string name) {
+    if (name.size >= 8 && name.size <= 16 && is_name8(name.data) && is_name8(name.data + name.size - 8))
+        return true;
     for (size_t i = 0; i < name.size; i++)
         if (name.data[i] <= 0x20 || name.data[i] > 0x7e || name.data[i] == ':')
             return false;

@@ -128,23 +128,20 @@ void sonde__carrier_remove(const struct sonde_carrier *carrier, enum sonde__fiel
 
 /* ---- out ---- */
 
-/* Whether some format sends baggage that this context may not have any more. */
-static inline bool may_be_stale(uint64_t choice, const struct sonde_context *context) {
-    bool may = false;
+/* A carrier that holds a context already was used before: baggage beside that is of then. Without such a context it is
+ * the application's own, and stays. ids: the fields that tell, as bits. */
+static bool is_used(uint64_t choice, uint32_t ids, const struct sonde_carrier *carrier) {
+    if (carrier->ops->array && ids & (ids - 1)) /* several: in one pass */
+        return sonde__source_present(carrier, ids);
     for (; has_rows(choice); choice >>= ROW_BITS)
-        may |= row_of(choice)->prefix.size ||
-               (row_of(choice)->writes & SONDE__FIELD_BIT(SONDE__FIELD_BAGGAGE) && context->baggage_length == 0);
-    return may && sonde_span_context_is_valid(&context->span);
+        if (sonde__stale_is_context(row_of(choice), carrier))
+            return true;
+    return false;
 }
 
-/* A carrier that holds a context already was used before: baggage beside that is of then. Without such a context it is
- * the application's own, and stays. */
-static __attribute__((noinline)) void remove_stale(uint64_t choice, const struct sonde_context *context,
-                                                   const struct sonde_carrier *carrier) {
-    bool used = false;
-    for (uint64_t rest = choice; has_rows(rest) && !used; rest >>= ROW_BITS)
-        used = sonde__stale_is_context(row_of(rest), carrier);
-    for (; used && has_rows(choice); choice >>= ROW_BITS) {
+static __attribute__((noinline, cold)) void remove_stale(uint64_t choice, const struct sonde_context *context,
+                                                         const struct sonde_carrier *carrier) {
+    for (; has_rows(choice); choice >>= ROW_BITS) {
         if (row_of(choice)->writes & SONDE__FIELD_BIT(SONDE__FIELD_BAGGAGE) && context->baggage_length == 0)
             sonde__carrier_remove(carrier, SONDE__FIELD_BAGGAGE);
         sonde__stale_remove_prefixed(row_of(choice), context, carrier);
@@ -153,7 +150,15 @@ static __attribute__((noinline)) void remove_stale(uint64_t choice, const struct
 
 static int inject(uint64_t choice, const struct sonde_context *context, const struct sonde_carrier *carrier) {
     int first_error = 0;
-    if (may_be_stale(choice, context))
+    bool may_be_stale = false; /* some format sends baggage that this context may not have any more */
+    uint32_t ids = 0;
+    for (uint64_t rest = choice; has_rows(rest); rest >>= ROW_BITS) {
+        const struct sonde__propagator *row = row_of(rest);
+        ids |= sonde__stale_context_field(row);
+        may_be_stale |=
+            row->prefix.size || (row->writes & SONDE__FIELD_BIT(SONDE__FIELD_BAGGAGE) && context->baggage_length == 0);
+    }
+    if (may_be_stale && ids && sonde_span_context_is_valid(&context->span) && is_used(choice, ids, carrier))
         remove_stale(choice, context, carrier);
     for (; has_rows(choice); choice >>= ROW_BITS) {
         int error = row_of(choice)->inject(context, carrier);

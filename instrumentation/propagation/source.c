@@ -68,6 +68,35 @@ static inline bool is_named(struct sonde_string have, struct sonde_string name, 
                        : memcmp(have.data, name.data, name.size) == 0;
 }
 
+/** The sizes of the names of some fields, as bits. Most names of a carrier are of another size, so their bytes, which
+ *  may lie anywhere, are not touched. */
+static inline uint32_t sizes_of(uint32_t fields) {
+    uint32_t sizes = 0;
+    for (; fields; fields &= fields - 1)
+        sizes |= (uint32_t)1 << sonde__field_names[__builtin_ctz(fields)].size;
+    return sizes;
+}
+_Static_assert(sizeof "x-datadog-sampling-priority" - 1 < 32, "the longest name's size has a bit");
+
+static inline bool has_size(uint32_t sizes, struct sonde_string name) {
+    return name.size < 32 && sizes >> name.size & 1;
+}
+
+uint32_t sonde__source_present(const struct sonde_carrier *carrier, uint32_t fields) {
+    struct sonde_carrier_array array;
+    uint32_t present = 0, sizes = sizes_of(fields);
+    carrier->ops->array(carrier->self, &array);
+    for (size_t i = 0; i < array.count; i++) {
+        struct sonde_string name = array.pairs[i].name;
+        if (__builtin_expect(!has_size(sizes, name), 1))
+            continue;
+        unsigned slot = slot_of(name);
+        if ((uint64_t)fields << 1 >> slot & 1 && is_named(name, sonde__field_names[slot - 1], array.ignore_case))
+            present |= SONDE__FIELD_BIT(slot - 1);
+    }
+    return present;
+}
+
 /** Keeps a value. False: there is no room. */
 static inline bool gather(struct sonde__source *source, unsigned field, struct sonde_string value) {
     uint32_t index = source->count;
@@ -95,8 +124,11 @@ void sonde__source_init(struct sonde__source *source, const struct sonde_carrier
         return;
     carrier->ops->array(carrier->self, &array);
     source->ignore_case = array.ignore_case;
+    const uint32_t sizes = sizes_of(fields);
     for (size_t i = 0; i < array.count; i++) {
         const struct sonde_carrier_pair *pair = &array.pairs[i];
+        if (__builtin_expect(!has_size(sizes, pair->name), 1))
+            continue;
         unsigned slot = slot_of(pair->name), field = slot - 1;
         if (__builtin_expect(!((uint64_t)fields << 1 >> slot & 1), 1) ||
             !is_named(pair->name, sonde__field_names[field], array.ignore_case))

@@ -25,6 +25,8 @@ struct sonde__source {
 
 /** Starts reading; fields: bits of all that will be asked for. */
 void sonde__source_init(struct sonde__source *source, const struct sonde_carrier *carrier, uint32_t fields);
+/** Which of the fields are there in a carrier that is an array (has ops->array), as bits; looks through it once. */
+uint32_t sonde__source_present(const struct sonde_carrier *carrier, uint32_t fields);
 /** Asks the carrier. */
 bool sonde__source_ask(const struct sonde__source *source, enum sonde__field field, struct sonde_string *ret_value);
 /** Asks a carrier whose names have case for the canonical spelling: for a field that has one and was not found. */

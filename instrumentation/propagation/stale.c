@@ -11,16 +11,16 @@ static bool stop(void *user, struct sonde_string value) {
 }
 
 bool sonde__stale_is_context(const struct sonde__propagator *row, const struct sonde_carrier *carrier) {
-    uint32_t fields = row->writes & ~SONDE__FIELD_BIT(SONDE__FIELD_BAGGAGE);
+    uint32_t field = sonde__stale_context_field(row);
     struct sonde_string value;
     bool found = false;
-    if (!fields)
+    if (!field)
         return false;
-    struct sonde_string name = sonde__field_names[__builtin_ctz(fields)]; /* the one with the ids */
+    struct sonde_string name = sonde__field_names[__builtin_ctz(field)];
     if (carrier->ops->get)
         return carrier->ops->get(carrier->self, name, &value) ||
-               (fields & SONDE__CANONICAL_FIELDS && !carrier->ops->array &&
-                carrier->ops->get(carrier->self, sonde__field_canonical[__builtin_ctz(fields)], &value));
+               (field & SONDE__CANONICAL_FIELDS && !carrier->ops->array &&
+                carrier->ops->get(carrier->self, sonde__field_canonical[__builtin_ctz(field)], &value));
     if (carrier->ops->each)
         carrier->ops->each(carrier->self, name, stop, &found);
     return found;

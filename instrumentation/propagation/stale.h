@@ -6,6 +6,11 @@
 
 #include "instrumentation/propagation/propagator.h"
 
+/** The field of a format that holds the ids, as a bit: where it is, a span context is. 0 = the format has none. */
+static inline uint32_t sonde__stale_context_field(const struct sonde__propagator *row) {
+    uint32_t fields = row->writes & ~SONDE__FIELD_BIT(SONDE__FIELD_BAGGAGE);
+    return fields & -fields;
+}
 /** Whether a carrier holds a span context of this format. */
 bool sonde__stale_is_context(const struct sonde__propagator *row, const struct sonde_carrier *carrier);
 
