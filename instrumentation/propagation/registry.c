@@ -131,8 +131,11 @@ void sonde__carrier_remove(const struct sonde_carrier *carrier, enum sonde__fiel
 /* A carrier that holds a context already was used before: baggage beside that is of then. Without such a context it is
  * the application's own, and stays. ids: the fields that tell, as bits. */
 static bool is_used(uint64_t choice, uint32_t ids, const struct sonde_carrier *carrier) {
+    struct sonde_string value;
     if (carrier->ops->array && ids & (ids - 1)) /* several: in one pass */
         return sonde__source_present(carrier, ids);
+    if (carrier->ops->array && carrier->ops->get)
+        return carrier->ops->get(carrier->self, sonde__field_names[__builtin_ctz(ids)], &value);
     for (; has_rows(choice); choice >>= ROW_BITS)
         if (sonde__stale_is_context(row_of(choice), carrier))
             return true;
