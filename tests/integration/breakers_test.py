@@ -2,38 +2,25 @@
 """Circuit breakers from a service's memory to /metrics, a real Prometheus and OTLP. Usage: breakers_test.py BUILD.
 An OPEN shorter than any scrape interval must be seen in the counters."""
 import json
-import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
 import urllib.request
+
+from rig import BUILD, DEADLINE_S, QUIET, SONDED, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "interop"))
 import sink  # noqa: E402
 
-BUILD = pathlib.Path(sys.argv[1])
-SONDED, GUARDED = BUILD / "agent" / "sonded", BUILD / "tests" / "integration" / "guarded"
-QUIET = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "SONDE_", "NOTIFY_", "WATCHDOG_"))}
-DEADLINE_S = 60
+GUARDED = BUILD / "tests" / "integration" / "guarded"
 STATES = ["closed", "open", "half_open", "forced_open", "disabled", "metrics_only"]
 CLOSED, OPEN = 0, 1
 FAMILY = "sonde_circuit_breaker_"
-
-
-def wait_until(condition, what):
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"never came: {what}")
 
 
 def get(url):

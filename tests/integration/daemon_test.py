@@ -8,24 +8,9 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import time
 
-BUILD = pathlib.Path(sys.argv[1])
-SONDED, SONDE = BUILD / "agent" / "sonded", BUILD / "agent" / "sonde"
-QUIET = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "SONDE_", "NOTIFY_", "WATCHDOG_"))}
-DEADLINE_S = 60
-
-
-def wait_until(condition, what):
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"never came: {what}")
+from rig import BUILD, DEADLINE_S, QUIET, SONDE, SONDED, wait_until
 
 
 class Agent:

@@ -10,23 +10,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
-BUILD = pathlib.Path(sys.argv[1])
-SONDED, OBSERVED = BUILD / "agent" / "sonded", BUILD / "tests" / "integration" / "observed"
-QUIET = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "SONDE_", "NOTIFY_", "WATCHDOG_"))}
-DEADLINE_S = 60
+from rig import BUILD, DEADLINE_S, QUIET, SONDED, wait_until
+
+OBSERVED = BUILD / "tests" / "integration" / "observed"
 CALLS, LATE, PULLS = "observed_calls_total", "sonde_agent_late_pulls_total", "sonde_agent_pulls_total"
-
-
-def wait_until(condition, what):
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"never came: {what}")
 
 
 def fields(message):

@@ -2,63 +2,21 @@
 """Sagas assembled across services by a real sonded: /metrics, `sonde status`, OTLP. Usage: sagas_test.py BUILD."""
 import http.server
 import json
-import os
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 import threading
-import time
-import urllib.request
 
-BUILD = pathlib.Path(sys.argv[1])
-SONDED, SONDE = BUILD / "agent" / "sonded", BUILD / "agent" / "sonde"
+import rig
+from rig import BUILD, DEADLINE_S, QUIET, SONDE, Process, wait_until
+
 SERVICE = BUILD / "tests" / "integration" / "saga_service"
-QUIET = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "SONDE_", "NOTIFY_", "WATCHDOG_"))}
-DEADLINE_S = 60
 
 
-def wait_until(condition, what):
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"never came: {what}")
-
-
-class Process:
-    """Killed at the end of the block when it still runs."""
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-
-class Agent(Process):
+class Agent(rig.Agent):
     def __init__(self, directory, config):
-        self.dir = pathlib.Path(directory)
-        (self.dir / "sonded.yaml").write_text(f'agent:\n  listen: "127.0.0.1:0"\n  metrics_interval: 500ms\n{config}')
-        with open(self.dir / "log", "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen([SONDED, "--socket", self.dir / "agent.sock", "--config", self.dir / "sonded.yaml"],
-                                            stderr=log, stdin=subprocess.DEVNULL, env=QUIET)
-        wait_until(lambda: 'msg="running"' in self.log() or self.process.poll() is not None, "running")
-        assert self.process.poll() is None, self.log()
-
-    def log(self):
-        return (self.dir / "log").read_text(encoding="utf-8")
-
-    def address(self):
-        return re.search(r"page=http://([^/]+)/", self.log()).group(1)
-
-    def get(self, path):
-        with urllib.request.urlopen(f"http://{self.address()}{path}", timeout=DEADLINE_S) as answer:
-            return answer.read().decode()
+        super().__init__(directory, f'agent:\n  listen: "127.0.0.1:0"\n  metrics_interval: 500ms\n{config}')
 
     def series(self, name, **labels):
         """The value of the agent's only series of that name and labels; None without one."""

@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import http.server
 import math
-import os
 import pathlib
 import re
 import shutil
@@ -18,21 +17,9 @@ import tempfile
 import threading
 import time
 
-BUILD = pathlib.Path(sys.argv[1])
-SONDED = BUILD / "agent" / "sonded"
-QUIET = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "SONDE_", "NOTIFY_", "WATCHDOG_"))}
-DEADLINE_S = 60
+from rig import BUILD, DEADLINE_S, QUIET, SONDED, wait_until
+
 TEXT, OPENMETRICS = "text/plain; version=0.0.4", "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
-def wait_until(condition, what):
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"never came: {what}")
 
 
 class Agent:

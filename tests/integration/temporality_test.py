@@ -4,12 +4,12 @@ is killed, and when the backend is away for a while. Usage: temporality_test.py 
 import contextlib
 import http.client
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-import time
+
+from rig import BUILD, DEADLINE_S, QUIET, wait_until
 
 try:
     import google.protobuf  # noqa: F401  (the sink's)
@@ -18,20 +18,8 @@ except ImportError as error:
     print(f"skipped: {error}")
     sys.exit(77)
 
-BUILD, PEER = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+PEER = pathlib.Path(sys.argv[2])
 SINK = pathlib.Path(__file__).parent.parent / "interop" / "sink.py"
-QUIET = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "SONDE_"))}
-DEADLINE_S = 60
-
-
-def wait_until(condition, what):
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"never came: {what}")
 
 
 class Sink:
