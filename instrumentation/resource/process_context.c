@@ -34,7 +34,7 @@ static struct sonde__process_context *mapping;
 
 /* True when a line of /proc/self/maps ends in a name that readers look for. */
 static bool is_context(const char *line) {
-    static const char *const names[] = {"[anon_shmem:" NAME "]", "[anon:" NAME "]", "/memfd:" NAME};
+    static const char *const names[] = {"[anon_shmem:" NAME "]", "[anon:" NAME "]", ("/memfd:" NAME)};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strstr(line, names[i]))
             return true;

@@ -9,8 +9,9 @@
 struct sonde__control *_Atomic sonde__control_page;
 _Atomic uint64_t sonde__steering_found;
 
-/* Written once by the link thread, before any page is there. */
-static uint64_t own_hash, own_name[NAME_WORDS];
+/* Written once by the link thread; the name is there once the hash is. */
+static _Atomic uint64_t own_hash;
+static uint64_t own_name[NAME_WORDS];
 static const uint64_t all_name[NAME_WORDS] = {'*'};
 
 uint64_t sonde__steering_hash(const char *name, size_t size) {
@@ -21,10 +22,10 @@ uint64_t sonde__steering_hash(const char *name, size_t size) {
 }
 
 void sonde__steering_name_set(const char *name, size_t size) {
-    if (own_hash || !size || size > SONDE__STEERING_NAME_MAX)
+    if (atomic_load_explicit(&own_hash, memory_order_relaxed) || !size || size > SONDE__STEERING_NAME_MAX)
         return;
     memcpy(own_name, name, size);
-    own_hash = sonde__steering_hash(name, size);
+    atomic_store_explicit(&own_hash, sonde__steering_hash(name, size), memory_order_release);
 }
 
 static const struct sonde__steering *table_of(const struct sonde__control *page, uint64_t generation) {
@@ -43,12 +44,13 @@ static bool is_row_of(const struct sonde__steering *row, const uint64_t *name) {
 static uint64_t find(const struct sonde__control *page, uint64_t generation) {
     const struct sonde__steering *table = table_of(page, generation);
     const uint64_t all_hash = sonde__steering_hash("*", 1);
+    const uint64_t mine = atomic_load_explicit(&own_hash, memory_order_acquire);
     uint64_t own = SONDE__STEERING_NONE, all = SONDE__STEERING_NONE;
     for (uint32_t i = 0; generation && i < SONDE__STEERINGS; i++) {
         uint64_t hash = atomic_load_explicit(&table[i].hash, memory_order_relaxed);
         if (!hash)
             break;
-        if (hash == own_hash && own == SONDE__STEERING_NONE && is_row_of(&table[i], own_name))
+        if (hash == mine && own == SONDE__STEERING_NONE && is_row_of(&table[i], own_name))
             own = i;
         else if (hash == all_hash && all == SONDE__STEERING_NONE && is_row_of(&table[i], all_name))
             all = i;

@@ -6,6 +6,7 @@ under one whose kernel gives no pidfd by the socket, and under one that is not r
 import json
 import os
 import pathlib
+import subprocess
 import signal
 import sys
 
@@ -75,6 +76,8 @@ def main():
     if how == "nobody":
         if os.geteuid() != 0:
             skip("only root can start an agent as somebody else")
+        if subprocess.run([*NOBODY, "test", "-r", build / "agent" / "sonded"], check=False).returncode:
+            skip(f"nobody cannot read {build}")
         prefix = NOBODY
     elif how == "no_peerpidfd":
         prefix = ["env", f"LD_PRELOAD={build / 'tests' / 'chaos' / 'chaos-no-peerpidfd.so'}"]

@@ -122,6 +122,10 @@ static void otel_metrics_exporter_holds(void) {
 }
 WITH(otel_metrics_exporter, "OTEL_METRICS_EXPORTER", "none")
 
+/* Decoded; kept until the process ends. */
+static Pb__Span *spans[8];
+static Pb__LogRecord *logs[8];
+
 /* A span with two of everything, each with two attributes of five characters. */
 static Pb__Span *full_span(void) {
     struct sonde_span span;
@@ -138,13 +142,15 @@ static Pb__Span *full_span(void) {
         sonde_span_add_link(&span, &link);
     }
     sonde_span_end(&span);
-    return records_span();
+    static int count;
+    return spans[count++] = records_span();
 }
 static Pb__LogRecord *full_log(void) {
     struct sonde_attribute attributes[2] = {sonde_attribute_string(SONDE_KEY("a"), "12345"),
                                             sonde_attribute_string(SONDE_KEY("b"), "12345")};
     sonde_log(SONDE_SEVERITY_INFO, "x", 1, attributes, 2);
-    return records_log();
+    static int count;
+    return logs[count++] = records_log();
 }
 
 static void otel_span_attribute_count_limit_holds(void) {

@@ -37,6 +37,7 @@ static void created(void) {
     CHECK(pb != NULL);
     CHECK_TEXT(pb, "deployment.environment.name", "test");
     CHECK_TEXT(pb, "service.name", "orders");
+    pb__resource__free_unpacked(pb, NULL);
 }
 static void create_from_attributes(void **state) {
     (void)state;
@@ -58,6 +59,7 @@ static void merged(void) {
     CHECK_TEXT(pb, "host.name", "mine");
     CHECK_TEXT(pb, "team", "a b");
     CHECK_TEXT(pb, "region", "us");
+    pb__resource__free_unpacked(pb, NULL);
 }
 static void merge(void **state) {
     (void)state;
@@ -74,6 +76,7 @@ static void detected(void) {
     CHECK_TEXT(pb, "host.name", host);
     CHECK_TEXT(pb, "os.type", "linux");
     CHECK(text_of(pb, "service.instance.id") != NULL);
+    pb__resource__free_unpacked(pb, NULL);
 }
 static void the_default_service_name(void **state) {
     (void)state;

@@ -346,10 +346,12 @@ static void scope_and_attributes_at_the_start_are_seen_and_set(void) {
     Pb__Span *pb = records_span();
     CHECK(pb->n_attributes == 2 && strcmp(pb->attributes[0]->key, "tier") == 0);
     CHECK(pb->attributes[1]->value->int_value == 7);
+    pb__span__free_unpacked(pb, NULL);
     sonde_span_end(&span);
     pb = records_span();
     CHECK(pb->n_attributes == 3 && strcmp(pb->attributes[2]->key, "by.rule") == 0);
     CHECK(pb->end_time_unix_nano >= pb->start_time_unix_nano && pb->start_time_unix_nano > 1600000000000000000u);
+    pb__span__free_unpacked(pb, NULL);
 }
 
 static void start_inside(void *user, const struct sonde_sampling_request *request,
