@@ -151,21 +151,7 @@ static __attribute__((noinline)) enum sonde_extract_reason read_any(const char *
 }
 _Static_assert(sizeof(struct sonde__ids) == sizeof(struct sonde_span_context), "a span context is its words");
 
-/** The 39 digits of 29 bytes as ten groups of 24 bits. Returns false when one is no digit. */
-static inline bool read_groups_plain(const char *text, uint64_t ret_groups[10]) {
-    const char last[4] = {text[36], text[37], text[38], 'A'};
-    unsigned bad = 0;
-    for (int i = 0; i < 10; i++) {
-        const char *at = i < 9 ? text + 4 * i : last;
-        unsigned a = values[(uint8_t)at[0]] - 1u, b = values[(uint8_t)at[1]] - 1u;
-        unsigned c = values[(uint8_t)at[2]] - 1u, d = values[(uint8_t)at[3]] - 1u;
-        bad |= a | b | c | d;
-        ret_groups[i] = (a << 18 | b << 12 | c << 6 | d) & 0xffffff;
-    }
-    return bad <= 63;
-}
-
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
 /* Bytes of a range, as all ones: moved to the lower end of the signed bytes it is one comparison. */
 static inline __m128i in_range(__m128i x, char first, char last) {
     __m128i moved = _mm_add_epi8(x, _mm_set1_epi8((char)(-128 - first)));
@@ -196,7 +182,7 @@ static inline void spread(__m128i groups, uint64_t ret_groups[4]) {
     ret_groups[2] = (uint32_t)high, ret_groups[3] = high >> 32;
 }
 
-static inline bool read_groups_sse2(const char *text, uint64_t ret_groups[10]) {
+static inline bool read_groups(const char *text, uint64_t ret_groups[10]) {
     const __m128i *in = (const __m128i *)(const void *)text;
     __m128i good = _mm_set1_epi8(-1);
     /* The last fifteen digits, and 'A' behind them. */
@@ -209,11 +195,20 @@ static inline bool read_groups_sse2(const char *text, uint64_t ret_groups[10]) {
     spread(read_groups16(last, &good), ret_groups + 6);
     return _mm_movemask_epi8(good) == 0xffff;
 }
-#endif
-#if defined(__SSE2__) && !defined(SONDE_NO_SIMD)
-#define read_groups read_groups_sse2
 #else
-#define read_groups read_groups_plain
+/** The 39 digits of 29 bytes as ten groups of 24 bits. Returns false when one is no digit. */
+static inline bool read_groups(const char *text, uint64_t ret_groups[10]) {
+    const char last[4] = {text[36], text[37], text[38], 'A'};
+    unsigned bad = 0;
+    for (int i = 0; i < 10; i++) {
+        const char *at = i < 9 ? text + 4 * i : last;
+        unsigned a = values[(uint8_t)at[0]] - 1u, b = values[(uint8_t)at[1]] - 1u;
+        unsigned c = values[(uint8_t)at[2]] - 1u, d = values[(uint8_t)at[3]] - 1u;
+        bad |= a | b | c | d;
+        ret_groups[i] = (a << 18 | b << 12 | c << 6 | d) & 0xffffff;
+    }
+    return bad <= 63;
+}
 #endif
 
 /** The 29 bytes as all writers write them, put together in registers: a group is three bytes. */

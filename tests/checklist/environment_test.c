@@ -9,11 +9,14 @@
 #include <sonde/carrier/http.h>
 #include <sonde/err.h>
 
+static void release(void);
+
 /* Runs the case in a child process with one variable set. */
 #define WITH(name, variable, value)                                                                                    \
     static void name##_case(void) {                                                                                    \
         setenv(variable, value, 1);                                                                                    \
         name##_holds();                                                                                                \
+        release();                                                                                                     \
     }                                                                                                                  \
     static void name(void **state) {                                                                                   \
         (void)state;                                                                                                   \
@@ -122,9 +125,17 @@ static void otel_metrics_exporter_holds(void) {
 }
 WITH(otel_metrics_exporter, "OTEL_METRICS_EXPORTER", "none")
 
-/* Decoded; kept until the process ends. */
-static Pb__Span *spans[8];
-static Pb__LogRecord *logs[8];
+/* Decoded; freed at the end of a case. */
+static Pb__Span *spans[4];
+static Pb__LogRecord *logs[4];
+static void release(void) {
+    for (int i = 0; i < 4; i++) {
+        if (spans[i])
+            pb__span__free_unpacked(spans[i], NULL);
+        if (logs[i])
+            pb__log_record__free_unpacked(logs[i], NULL);
+    }
+}
 
 /* A span with two of everything, each with two attributes of five characters. */
 static Pb__Span *full_span(void) {

@@ -60,11 +60,13 @@ extern bool model_torn;
 #undef atomic_compare_exchange_strong
 #undef atomic_compare_exchange_weak
 
+/* What lies there, without the _Atomic of its type. */
+#define MODEL_VALUE(at) ((void)0, *(at))
 #define atomic_load(at)                                                                                                \
     __extension__({                                                                                                    \
         __typeof__(at) at_ = (at);                                                                                     \
         model_operation(at_, false);                                                                                   \
-        *at_;                                                                                                          \
+        MODEL_VALUE(at_);                                                                                              \
     })
 #define atomic_load_explicit(at, order) atomic_load(at)
 #define atomic_store(at, value)                                                                                        \
@@ -78,7 +80,7 @@ extern bool model_torn;
     __extension__({                                                                                                    \
         __typeof__(at) at_ = (at);                                                                                     \
         model_operation(at_, true);                                                                                    \
-        __auto_type old_ = *at_;                                                                                       \
+        __auto_type old_ = MODEL_VALUE(at_);                                                                           \
         if (model_torn)                                                                                                \
             model_operation(at_, true);                                                                                \
         *at_ = (expression);                                                                                           \
@@ -91,7 +93,7 @@ extern bool model_torn;
         __typeof__(at) at_ = (at);                                                                                     \
         __typeof__(expected) expected_ = (expected);                                                                   \
         model_operation(at_, true);                                                                                    \
-        __auto_type old_ = *at_;                                                                                       \
+        __auto_type old_ = MODEL_VALUE(at_);                                                                           \
         bool same_ = old_ == *expected_;                                                                               \
         if (same_ && model_torn)                                                                                       \
             model_operation(at_, true);                                                                                \

@@ -6,6 +6,7 @@
 #include <sonde/err.h>
 #include <sonde/resilience/hedge.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -270,7 +271,7 @@ static void *call_often(void *unused) {
 static uint64_t running_clock(void *user) {
     static _Atomic uint64_t now_ns;
     (void)user;
-    return now_ns += 10;
+    return atomic_fetch_add(&now_ns, 10) + 10;
 }
 static void budgets_add_up_with_eight_threads(void **state) {
     (void)state;

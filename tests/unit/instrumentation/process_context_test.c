@@ -70,7 +70,7 @@ static uint64_t varint(const uint8_t **at, const uint8_t *end) {
         if (!(byte & 0x80))
             return value;
     }
-    CHECK(!"a varint");
+    CHECK(false); /* no varint */
     return 0;
 }
 
