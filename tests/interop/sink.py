@@ -52,6 +52,7 @@ class Sink:
         self.answers = deque()
         self.refuse_marker = None
         self.requests, self.connections, self.largest = 0, 0, 0
+        self.open = 0  # connections whose end was not read yet
         self.given = Counter()
         self.last_headers = {}
 
@@ -84,6 +85,14 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
         with self.server.sink.lock:
             self.server.sink.connections += 1
+            self.server.sink.open += 1
+
+    def finish(self):
+        try:
+            super().finish()
+        finally:
+            with self.server.sink.lock:
+                self.server.sink.open -= 1
 
     def log_message(self, *_):
         pass
