@@ -2,12 +2,13 @@
 /* The prometheus_scrape receiver: its configuration, and its targets together. */
 #include "agent/receive/scrape.h"
 #include "agent/log.h"
+#include "exporters/http_headers.h"
+#include "instrumentation/wire/base64.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <sonde/err.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define OUR_HEADERS     3u /* Accept, X-Prometheus-Scrape-Timeout-Seconds, Authorization */
 #define SECRET_SIZE_MAX 4096u
@@ -67,37 +68,19 @@ static int fail(char *text, size_t size, const char *key, const char *problem) {
     return SONDE_EINVALID;
 }
 
-static bool is_line(const char *text) {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            return false;
-    return true;
-}
-
 static int headers_check(const struct sonde_string_map *headers, char *text, size_t size) {
+    static const char *const ours[] = {
+        "host", "content-length", "transfer-encoding", "connection", "accept", "accept-encoding", NULL};
     if (headers->count > SONDE__SCRAPE_LABELS_MAX)
         return fail(text, size, "headers", "more than 16");
-    for (size_t i = 0; i < headers->count; i++) {
-        const char *key = headers->keys[i];
-        /* RFC 9110, 5.6.2: the characters of a token. Values stay out of the message: they are secrets. */
-        if (!*key || key[strspn(key, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")])
-            return fail(text, size, "headers", "a header's name has letters, digits and !#$%&'*+-.^_`|~ only");
-        if (strcasecmp(key, "host") == 0 || strcasecmp(key, "content-length") == 0 ||
-            strcasecmp(key, "transfer-encoding") == 0 || strcasecmp(key, "accept") == 0 ||
-            strcasecmp(key, "accept-encoding") == 0)
-            return fail(text, size, "headers",
-                        "host, accept and those that say how a body is sent are set by the agent");
-        if (!is_line(headers->values[i]))
-            return fail(text, size, "headers", "a header's value must be one line");
-    }
-    return 0;
+    return sonde__http_headers_check(headers, ours, text, size);
 }
 
 static int labels_check(const struct sonde_string_map *labels, char *text, size_t size) {
     if (labels->count > SONDE__SCRAPE_LABELS_MAX)
         return fail(text, size, "labels", "more than 16");
     for (size_t i = 0; i < labels->count; i++)
-        if (!*labels->keys[i] || strlen(labels->keys[i]) >= SONDE_KEY_SIZE_MAX || !is_line(labels->keys[i]))
+        if (!*labels->keys[i] || strlen(labels->keys[i]) >= SONDE_KEY_SIZE_MAX || !sonde__http_is_line(labels->keys[i]))
             return fail(text, size, "labels", "a name is empty, too long, or not one line");
     return 0;
 }
@@ -120,7 +103,7 @@ static int check(const struct sonde__scrape_config *config, char *text, size_t s
     bool token = *config->bearer_token, user = *config->username;
     if (token && user)
         return fail(text, size, "bearer_token", "not together with basic_auth");
-    if (!is_line(config->bearer_token) || strlen(config->bearer_token) > SECRET_SIZE_MAX)
+    if (!sonde__http_is_line(config->bearer_token) || strlen(config->bearer_token) > SECRET_SIZE_MAX)
         return fail(text, size, "bearer_token", "must be one line of at most 4096 bytes");
     if (strchr(config->username, ':') || strlen(config->username) + strlen(config->password) > SECRET_SIZE_MAX)
         return fail(text, size, "basic_auth", "a user has no colon, and both together at most 4096 bytes");
@@ -132,20 +115,6 @@ static int check(const struct sonde__scrape_config *config, char *text, size_t s
 }
 
 /* ---- what every request carries ---- */
-
-static void base64(const char *text, size_t size, char *to) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < size; i += 3) {
-        uint32_t bits = (uint32_t)(unsigned char)text[i] << 16;
-        bits |= i + 1 < size ? (uint32_t)(unsigned char)text[i + 1] << 8 : 0;
-        bits |= i + 2 < size ? (uint32_t)(unsigned char)text[i + 2] : 0;
-        *to++ = digits[bits >> 18];
-        *to++ = digits[bits >> 12 & 63];
-        *to++ = i + 1 < size ? digits[bits >> 6 & 63] : '=';
-        *to++ = i + 2 < size ? digits[bits & 63] : '=';
-    }
-    *to = '\0';
-}
 
 static void header_add(struct scrape *scrape, const char *key, const char *value) {
     struct sonde_string_map *headers = &scrape->shared.headers;
@@ -165,7 +134,8 @@ static void headers_make(struct scrape *scrape, const struct sonde__scrape_confi
         char plain[SECRET_SIZE_MAX + 2];
         int size = snprintf(plain, sizeof plain, "%s:%s", config->username, config->password);
         memcpy(scrape->authorization, "Basic ", 6);
-        base64(plain, (size_t)size, scrape->authorization + 6);
+        size_t end = 6 + sonde__base64_write(plain, (size_t)size, true, scrape->authorization + 6);
+        scrape->authorization[end] = '\0';
         explicit_bzero(plain, sizeof plain);
     }
     if (scrape->authorization[0])

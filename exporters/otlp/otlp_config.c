@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keys of otlp_http, and the checks that rows cannot express. */
 #include "exporters/otlp/otlp_config.h"
+#include "exporters/http_headers.h"
 #include <sonde/err.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,26 +57,6 @@ static int urls_make(const struct sonde__otlp_http_config *config, struct sonde_
     return error;
 }
 
-static int headers_check(const struct sonde_string_map *headers, char *text, size_t text_size) {
-    static const char *const ours[] = {
-        "content-type", "content-encoding", "content-length", "transfer-encoding", "expect", "host", "connection"};
-    for (size_t i = 0; i < headers->count; i++) {
-        const char *key = headers->keys[i];
-        /* RFC 9110, 5.6.2: the characters of a token. Values stay out of the message: they are secrets. */
-        if (!*key || key[strspn(key, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")])
-            return fail(text, text_size, "headers", "a header's name has letters, digits and !#$%&'*+-.^_`|~ only");
-        if (strpbrk(headers->values[i], "\r\n"))
-            return fail(text, text_size, "headers", "a header's value must be one line");
-        for (size_t j = 0; j < sizeof ours / sizeof *ours; j++) {
-            if (strcasecmp(key, ours[j]) == 0)
-                return fail(text, text_size, "headers",
-                            "content-type, content-encoding, content-length, transfer-encoding, "
-                            "expect, host and connection are set by the exporter");
-        }
-    }
-    return 0;
-}
-
 uint32_t sonde__otlp_http_signals(const void *config) {
     const struct sonde_string_list *list = &((const struct sonde__otlp_http_config *)config)->signals;
     uint32_t bits = 0;
@@ -106,7 +87,11 @@ int sonde__otlp_http_check(const struct sonde__otlp_http_config *config, struct 
     if (cert != key)
         return fail(text, text_size, cert ? "tls.key_file" : "tls.cert_file",
                     "tls.cert_file and tls.key_file go together");
-    int error = headers_check(&config->headers, text, text_size);
+    static const char *const ours[] = {"content-type",   "content-encoding",
+                                       "content-length", "transfer-encoding",
+                                       "expect",         "host",
+                                       "connection",     NULL};
+    int error = sonde__http_headers_check(&config->headers, ours, text, text_size);
     return error ? error : urls_make(config, ret_urls, text, text_size);
 }
 

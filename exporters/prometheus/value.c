@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Source: OpenTelemetry specification, common/README.md#attribute (non-OTLP representation). */
 #include "exporters/prometheus/value.h"
+#include "instrumentation/wire/base64.h"
 #include "instrumentation/wire/read.h"
 #include "instrumentation/wire/validate.h"
 #include <stdio.h>
@@ -72,14 +73,10 @@ bool sonde_prometheus_next_attribute(struct sonde_bytes message, unsigned field_
 }
 
 static void base64(struct buffer *to, struct sonde_bytes bytes) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < bytes.size; i += 3) {
-        size_t left = bytes.size - i;
-        uint32_t word = (uint32_t)bytes.data[i] << 16 | (left > 1 ? (uint32_t)bytes.data[i + 1] << 8 : 0) |
-                        (left > 2 ? bytes.data[i + 2] : 0);
-        char four[4] = {digits[word >> 18], digits[word >> 12 & 63], left > 1 ? digits[word >> 6 & 63] : '=',
-                        left > 2 ? digits[word & 63] : '='};
-        buffer_put(to, four, 4);
+    char text[64];
+    for (size_t i = 0; i < bytes.size; i += 48) {
+        size_t size = bytes.size - i < 48 ? bytes.size - i : 48;
+        buffer_put(to, text, sonde__base64_write(bytes.data + i, size, true, text));
     }
 }
 

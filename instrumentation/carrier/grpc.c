@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gRPC metadata, and the base64 of its binary values. */
 #include "instrumentation/carrier/pairs.h"
+#include "instrumentation/wire/base64.h"
 #include <sonde/carrier/grpc.h>
 #include <sonde/err.h>
 #include <string.h>
@@ -25,21 +26,8 @@ struct sonde_carrier sonde_grpc_carrier(struct sonde_pairs *metadata) {
 }
 
 size_t sonde_grpc_encode(const void *bytes, size_t size, char *ret_text, size_t text_size) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const uint8_t *from = bytes;
-    size_t out = 0, want = size / 3 * 4 + (size % 3 ? size % 3 + 1 : 0);
-    uint32_t word = 0;
-    unsigned bits = 0;
-    if (want > text_size)
-        return want;
-    for (size_t i = 0; i < size; i++) {
-        word = word << 8 | from[i];
-        for (bits += 8; bits >= 6; bits -= 6)
-            ret_text[out++] = digits[word >> (bits - 6) & 63];
-    }
-    if (bits)
-        ret_text[out++] = digits[word << (6 - bits) & 63];
-    return out;
+    size_t want = sonde__base64_size(size, false);
+    return want > text_size ? want : sonde__base64_write(bytes, size, false, ret_text);
 }
 
 static int digit(char c) {

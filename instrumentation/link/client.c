@@ -4,6 +4,7 @@
  * Everything it waits for comes as the end of one poll(): the socket, or the wake eventfd. */
 #include "instrumentation/link/link.h"
 
+#include "instrumentation/context/monotonic.h"
 #include "instrumentation/link/doorbell.h"
 #include "instrumentation/link/puller.h"
 #include "instrumentation/link/session.h"
@@ -20,7 +21,6 @@
 #include <sonde/err.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STACK_SIZE         (64u << 10)
@@ -48,12 +48,6 @@ static struct {
     uint8_t resource[SONDE_RESOURCE_SIZE_MAX];
 } link_state = {.wake = {.fd = -1, .event_id = -1}, .session.socket = {.fd = -1, .event_id = -1}};
 
-static uint64_t now_ms(void) {
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
 static void news_tell(void) {
     atomic_fetch_add(&link_state.news, 1);
     sonde__futex_wake(&link_state.news, INT_MAX);
@@ -79,7 +73,7 @@ static int wake_fd(void) {
 
 /* Sleeps until woken, until the socket has something, or until a time. True when the socket has. */
 static bool link_sleep(uint64_t until_ms) {
-    uint64_t now = now_ms();
+    uint64_t now = sonde__monotonic_ms();
     uint64_t wait = until_ms <= now ? 0 : until_ms - now;
     struct pollfd fds[2] = {{.fd = wake_fd(), .events = POLLIN},
                             {.fd = link_state.session.socket.fd, .events = POLLIN}};
@@ -93,7 +87,7 @@ static bool link_sleep(uint64_t until_ms) {
 
 /* From HELLO to the end of one connection. */
 static int session_run(struct sonde__session *session) {
-    const uint64_t deadline = now_ms() + WELCOME_TIMEOUT_MS;
+    const uint64_t deadline = sonde__monotonic_ms() + WELCOME_TIMEOUT_MS;
     int error = 0;
     while (!error && !atomic_load(&link_state.stop)) {
         bool settled = session->state == SONDE__CONNECTED;
@@ -114,7 +108,7 @@ static int session_run(struct sonde__session *session) {
         }
         if (!error)
             error = sonde__session_send(session, atomic_load(&link_state.flush_wanted));
-        if (!error && session->state != SONDE__CONNECTED && now_ms() >= deadline)
+        if (!error && session->state != SONDE__CONNECTED && sonde__monotonic_ms() >= deadline)
             error = -ETIMEDOUT;
     }
     if (!error)
@@ -125,7 +119,7 @@ static int session_run(struct sonde__session *session) {
 /* Sleeps until a time, or a stop, or until somebody waits for a flush that was not asked for when the last attempt
  * began (flush_seen; NEVER: flushes do not end it). */
 static void pause_until(uint64_t until_ms, uint64_t flush_seen) {
-    while (now_ms() < until_ms && !atomic_load(&link_state.stop) &&
+    while (sonde__monotonic_ms() < until_ms && !atomic_load(&link_state.stop) &&
            (flush_seen == NEVER || atomic_load(&link_state.flush_wanted) == flush_seen))
         (void)link_sleep(until_ms);
 }
@@ -144,7 +138,7 @@ static uint64_t backoff_next(uint64_t *delay_ms) {
 enum outcome { FAILED, HANDED_OVER, STEADY };
 
 static enum outcome attempt(struct sonde__session *session) {
-    const uint64_t begun = now_ms();
+    const uint64_t begun = sonde__monotonic_ms();
     int error = sonde__session_open(session, &link_state.places, link_state.resource, link_state.resource_size);
     if (!error)
         error = session_run(session);
@@ -156,7 +150,7 @@ static enum outcome attempt(struct sonde__session *session) {
     news_tell();
     if (!was_connected)
         return FAILED;
-    return now_ms() - begun >= STEADY_MS ? STEADY : HANDED_OVER;
+    return sonde__monotonic_ms() - begun >= STEADY_MS ? STEADY : HANDED_OVER;
 }
 
 /* Here, so that it costs no thread of the service anything. */
@@ -197,14 +191,14 @@ static void *link_main(void *unused) {
         if (session->evicted || session->memory_lost) {
             atomic_store(&link_state.away, true);
             news_tell();
-            pause_until(session->evicted ? now_ms() + sonde__link_renew_ms : renewable_ms, NEVER);
-            renewable_ms = now_ms() + sonde__link_renew_ms;
+            pause_until(session->evicted ? sonde__monotonic_ms() + sonde__link_renew_ms : renewable_ms, NEVER);
+            renewable_ms = sonde__monotonic_ms() + sonde__link_renew_ms;
             may_renew = may_renew && sonde__process_renew();
             if (!may_renew) /* for good: no connection is worth having without memory to hand over */
                 pause_until(NEVER, NEVER);
             atomic_store(&link_state.away, false);
         } else if (outcome != STEADY) {
-            pause_until(now_ms() + backoff_next(&delay_ms), flush_seen);
+            pause_until(sonde__monotonic_ms() + backoff_next(&delay_ms), flush_seen);
         }
     }
     sonde__lock_take(&link_state.wake_lock);
@@ -277,7 +271,7 @@ uint64_t sonde__link_connects(bool *ret_connected) {
 }
 
 int sonde__link_flush(uint32_t timeout_ms) {
-    const uint64_t deadline = now_ms() + timeout_ms;
+    const uint64_t deadline = sonde__monotonic_ms() + timeout_ms;
     const uint64_t failures = atomic_load(&link_state.failures);
     const uint64_t number = atomic_fetch_add(&link_state.flush_wanted, 1) + 1;
     thread_wake();
@@ -288,7 +282,7 @@ int sonde__link_flush(uint32_t timeout_ms) {
         if (!atomic_load(&link_state.running) || atomic_load(&link_state.away) ||
             atomic_load(&link_state.failures) != failures)
             return SONDE_ENOAGENT;
-        uint64_t now = now_ms();
+        uint64_t now = sonde__monotonic_ms();
         if (now >= deadline)
             return -ETIMEDOUT;
         sonde__futex_wait(&link_state.news, news, (uint32_t)(deadline - now));
@@ -296,11 +290,11 @@ int sonde__link_flush(uint32_t timeout_ms) {
 }
 
 void sonde__link_settle(uint32_t timeout_ms) {
-    const uint64_t deadline = now_ms() + timeout_ms;
+    const uint64_t deadline = sonde__monotonic_ms() + timeout_ms;
     for (;;) {
         uint32_t news = atomic_load(&link_state.news);
         uint32_t memories = 1u + __atomic_load_n(&sonde__registry.thread_memories, __ATOMIC_RELAXED);
-        uint64_t now = now_ms();
+        uint64_t now = sonde__monotonic_ms();
         if (!atomic_load(&link_state.running) || atomic_load(&link_state.stop) || atomic_load(&link_state.failures) ||
             atomic_load(&link_state.handed) >= memories || now >= deadline)
             return;
@@ -309,12 +303,12 @@ void sonde__link_settle(uint32_t timeout_ms) {
 }
 
 void sonde__link_stop(uint32_t timeout_ms) {
-    const uint64_t deadline = now_ms() + timeout_ms;
+    const uint64_t deadline = sonde__monotonic_ms() + timeout_ms;
     atomic_store(&link_state.stop, true);
     thread_wake();
     for (;;) {
         uint32_t news = atomic_load(&link_state.news);
-        uint64_t now = now_ms();
+        uint64_t now = sonde__monotonic_ms();
         if (!atomic_load(&link_state.running) || now >= deadline)
             return;
         sonde__futex_wait(&link_state.news, news, (uint32_t)(deadline - now));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/link/puller.h"
 
+#include "instrumentation/context/monotonic.h"
 #include "instrumentation/link/link.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/ring/process.h"
@@ -9,7 +10,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sonde/err.h>
-#include <time.h>
 
 static struct {
     struct sonde__lock lock; /* of making the thread */
@@ -25,12 +25,6 @@ static struct {
 static __thread bool is_puller;
 
 uint32_t sonde__puller_finish_ms = 250;
-
-static uint64_t now_ms(void) {
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
 
 static void news_tell(void) {
     atomic_fetch_add(&puller.news, 1);
@@ -120,13 +114,13 @@ bool sonde__puller_is_stopped(void) {
 }
 
 void sonde__puller_stop(uint32_t timeout_ms) {
-    const uint64_t deadline = now_ms() + timeout_ms;
+    const uint64_t deadline = sonde__monotonic_ms() + timeout_ms;
     atomic_store(&puller.stop, true);
     atomic_fetch_add(&puller.asked, 1); /* so that it does not fall asleep on the old number */
     sonde__futex_wake(&puller.asked, 1);
     for (;;) {
         uint32_t news = atomic_load(&puller.news);
-        uint64_t now = now_ms();
+        uint64_t now = sonde__monotonic_ms();
         if (is_puller || !atomic_load(&puller.running) || !atomic_load(&puller.busy) || now >= deadline)
             return;
         sonde__futex_wait(&puller.news, news, (uint32_t)(deadline - now));
@@ -134,17 +128,18 @@ void sonde__puller_stop(uint32_t timeout_ms) {
 }
 
 void sonde__puller_finish(uint32_t timeout_ms) {
-    const uint64_t deadline = now_ms() + (timeout_ms < sonde__puller_finish_ms ? timeout_ms : sonde__puller_finish_ms);
+    const uint64_t deadline =
+        sonde__monotonic_ms() + (timeout_ms < sonde__puller_finish_ms ? timeout_ms : sonde__puller_finish_ms);
     const bool wanted = sonde__process_callbacks() && !is_puller && !atomic_load(&puller.stop);
     const uint32_t number = wanted ? sonde__puller_ask() : 0;
     while (wanted) {
         uint32_t news = atomic_load(&puller.news);
-        uint64_t now = now_ms();
+        uint64_t now = sonde__monotonic_ms();
         if (sonde__puller_is_done(number) || now >= deadline)
             break;
         sonde__futex_wait(&puller.news, news, (uint32_t)(deadline - now));
     }
-    uint64_t now = now_ms();
+    uint64_t now = sonde__monotonic_ms();
     sonde__puller_stop(now < deadline ? (uint32_t)(deadline - now) : 0);
 }
 

@@ -3,15 +3,11 @@
  * what belongs to the change, right behind it: times, an empty window, telling. Contenders may want different states,
  * so nothing of it can be written before. */
 #include "instrumentation/resilience/breaker.h"
+#include "instrumentation/context/monotonic.h"
 #include <sonde/err.h>
-#include <time.h>
 
 static uint64_t now_us(const struct sonde__breaker_own *own) {
-    struct timespec now = {0};
-    if (own->clock)
-        return SONDE__TIME_US(own->clock(own->user) / 1000u);
-    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return SONDE__TIME_US((uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u);
+    return SONDE__TIME_US(sonde__monotonic_coarse_by(own->clock, own->user) / 1000u);
 }
 
 /* ---- times of an epoch ---- */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which breakers there are: made under a lock, found by name, never freed. */
+#include "instrumentation/context/monotonic.h"
 #include "instrumentation/resilience/breaker.h"
 #include "instrumentation/ring/lock.h"
 #include "instrumentation/ring/thread.h"
 #include "instrumentation/wire/writer.h"
 #include <sonde/err.h>
 #include <string.h>
-#include <time.h>
 
 #define SECOND UINT64_C(1000000000)
 
@@ -63,11 +63,7 @@ static struct sonde__breaker_cell *cell_at(uint8_t *cells, struct sonde_breaker 
 }
 
 static uint64_t clock_us(const struct sonde__breaker_own *own) {
-    struct timespec now = {0};
-    if (own->clock)
-        return own->clock(own->user) / 1000u;
-    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+    return sonde__monotonic_coarse_by(own->clock, own->user) / 1000u;
 }
 
 /* A child's times begin at its fork: what was before is its parent's. */

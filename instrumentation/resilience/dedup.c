@@ -2,6 +2,7 @@
 /* A look-up costs a hash, two cache lines fetched at once, and the coarse clock. There is a line of three slots for each
  * id of the capacity: with two lines to choose from hardly ever both are full. The work is the same whatever ids come. */
 #include "instrumentation/resilience/dedup.h"
+#include "instrumentation/context/monotonic.h"
 #include "instrumentation/resilience/idempotency.h"
 #include "instrumentation/resilience/siphash.h"
 #include "instrumentation/resilience/table.h"
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <sonde/err.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #define CAPACITY_MAX (1u << 24)
 #define MS           1000000u
@@ -99,11 +99,7 @@ void sonde__dedup_key_set(struct sonde_dedup dedup, const uint64_t key[2]) {
 /* ---- looking ---- */
 
 static uint64_t now_ms(const struct dedup *dedup) {
-    struct timespec now = {0};
-    if (dedup->clock)
-        return dedup->clock(dedup->user) / MS;
-    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / MS;
+    return sonde__monotonic_coarse_by(dedup->clock, dedup->user) / MS;
 }
 
 static bool is_free(uint64_t state, uint64_t now) {

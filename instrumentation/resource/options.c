@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Start, flush and end of the library, as the service sees them. */
+#include "instrumentation/context/monotonic.h"
 #include "instrumentation/link/link.h"
 #include "instrumentation/link/puller.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/ring/process.h"
 #include <sonde/err.h>
-#include <time.h>
 
 int sonde_start(const struct sonde_options *options) {
     int result = sonde__settings_start(options);
@@ -20,19 +20,13 @@ int sonde_flush(uint32_t timeout_ms) {
     return process ? sonde__link_flush(timeout_ms) : SONDE_ENOAGENT;
 }
 
-static uint64_t now_ms(void) {
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
 static uint32_t left_ms(uint64_t deadline) {
-    const uint64_t now = now_ms();
+    const uint64_t now = sonde__monotonic_ms();
     return now < deadline ? (uint32_t)(deadline - now) : 0;
 }
 
 int sonde_shutdown(uint32_t timeout_ms) {
-    const uint64_t deadline = now_ms() + timeout_ms;
+    const uint64_t deadline = sonde__monotonic_ms() + timeout_ms;
     if (sonde__process_get()) /* of their own in a forked child */
         sonde__puller_finish(timeout_ms / 2u);
     int result = sonde_flush(left_ms(deadline));
