@@ -120,7 +120,7 @@ static __attribute__((noinline)) void add_slow(struct sonde_instrument instrumen
         sonde__measurement_dropped();
     else if (is_int64 ? sonde__add_int64_inside(thread, series, value, kind)
                       : sonde__add_double_inside(thread, series, (double)value, kind))
-        offer(thread, series, is_int64 ? (uint64_t)value : bits_of((double)value), call);
+        offer(thread, series, is_int64 ? (uint64_t)value : sonde__bits_of((double)value), call);
     sonde__thread_leave(thread);
 }
 
@@ -165,7 +165,7 @@ static bool record_is_valid(enum sonde__cell_kind kind, double value) {
 /* ret_bits: the value as it was recorded. False: it was not. */
 static bool record_by_kind(struct sonde__thread *thread, enum sonde__cell_kind kind, struct sonde_series series,
                            double value, uint64_t *ret_bits) {
-    *ret_bits = kind == SONDE__CELL_GAUGE_INT64 ? (uint64_t)llrint(value) : bits_of(value);
+    *ret_bits = kind == SONDE__CELL_GAUGE_INT64 ? (uint64_t)llrint(value) : sonde__bits_of(value);
     switch (kind) {
     case SONDE__CELL_COUNTER_DOUBLE:
     case SONDE__CELL_UP_DOWN_DOUBLE:

@@ -215,7 +215,7 @@ void sonde__exemplar_offer(struct sonde__thread *thread, const struct sonde__off
         return;
     if (lanes & SONDE__LANE_ALIGNED) {
         const double *bounds = sonde__series_bounds(offer->series, &count);
-        bucket = sonde__bounds_index(bounds, count, double_of(offer->bits));
+        bucket = sonde__bounds_index(bounds, count, sonde__double_of(offer->bits));
     }
     struct sonde__lane *lane = &thread->lanes[(lanes & ~SONDE__LANE_ALIGNED) + bucket];
     if (!pass(thread, lane))

@@ -36,12 +36,12 @@ int32_t sonde__histogram_index_fine(uint64_t bits, int32_t scale) {
     uint64_t mantissa = bits & MANTISSA_MASK;
     if (!mantissa)
         return exponent * (1 << scale) - 1;
-    double fraction = log2(double_of(mantissa | ((uint64_t)EXPONENT_BIAS << MANTISSA_BITS)));
+    double fraction = log2(sonde__double_of(mantissa | ((uint64_t)EXPONENT_BIAS << MANTISSA_BITS)));
     return exponent * (1 << scale) + (int32_t)ceil(fraction * (double)(1 << scale)) - 1;
 }
 
 static inline uint64_t normal_bits(double value) {
-    uint64_t bits = bits_of(value);
+    uint64_t bits = sonde__bits_of(value);
     return bits < NORMAL_MIN ? NORMAL_MIN : bits;
 }
 
@@ -80,8 +80,8 @@ uint32_t sonde__histogram_create(const struct sonde__arena *arena, uint32_t seri
         block->scale = SONDE__SCALE_MAX;
         block->offset = (first > 0 ? sonde__histogram_index(first, SONDE__SCALE_MAX) : 0) - (int32_t)capacity / 2;
     }
-    store(&histogram->min, bits_of((double)INFINITY));
-    store(&histogram->max, bits_of(-(double)INFINITY));
+    store(&histogram->min, sonde__bits_of((double)INFINITY));
+    store(&histogram->max, sonde__bits_of(-(double)INFINITY));
     store(&histogram->active, place);
     return place;
 }

@@ -19,16 +19,6 @@
 extern uint64_t sonde__bound_mantissas[TABLE_BOUNDS + 2] __attribute__((visibility("hidden")));
 extern uint16_t sonde__first_bounds[2 * TABLE_BOUNDS] __attribute__((visibility("hidden")));
 
-static inline uint64_t bits_of(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-static inline double double_of(uint64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
 static inline uint64_t load(_Atomic uint64_t *word) {
     return atomic_load_explicit(word, memory_order_relaxed);
 }
@@ -59,17 +49,17 @@ static inline struct sonde__histogram_block *block_at(uint8_t *base, uint32_t un
 
 static inline void add_to(struct sonde__histogram *histogram, _Atomic uint64_t *bucket, double value) {
     store(bucket, load(bucket) + 1);
-    store(&histogram->sum, bits_of(double_of(load(&histogram->sum)) + value));
-    if (SONDE__UNLIKELY(value < double_of(load(&histogram->min))))
-        store(&histogram->min, bits_of(value));
-    if (SONDE__UNLIKELY(value > double_of(load(&histogram->max))))
-        store(&histogram->max, bits_of(value));
+    store(&histogram->sum, sonde__bits_of(sonde__double_of(load(&histogram->sum)) + value));
+    if (SONDE__UNLIKELY(value < sonde__double_of(load(&histogram->min))))
+        store(&histogram->min, sonde__bits_of(value));
+    if (SONDE__UNLIKELY(value > sonde__double_of(load(&histogram->max))))
+        store(&histogram->max, sonde__bits_of(value));
 }
 
 /* Records into an exponential histogram, when the value is > 0, normal, and its bucket exists. False: nothing was done,
  * sonde__histogram_record_slow() then. */
 static inline bool histogram_record_fast(uint8_t *base, struct sonde__histogram *histogram, double value) {
-    uint64_t bits = bits_of(value);
+    uint64_t bits = sonde__bits_of(value);
     if (SONDE__UNLIKELY(bits - NORMAL_MIN >= NORMAL_RANGE))
         return false;
     struct sonde__histogram_block *block = block_at(base, (uint32_t)load(&histogram->active));

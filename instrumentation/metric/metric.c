@@ -52,15 +52,15 @@ static void shared_add_double(uint32_t series, double value) {
     if (!cell)
         return;
     uint64_t bits = atomic_load_explicit(&cell->value, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&cell->value, &bits, bits_of(double_of(bits) + value),
+    while (!atomic_compare_exchange_weak_explicit(&cell->value, &bits, sonde__bits_of(sonde__double_of(bits) + value),
                                                   memory_order_relaxed, memory_order_relaxed))
         ;
 }
 
 static inline void region_add_double(struct sonde__thread *thread, uint32_t series, double value) {
     _Atomic uint64_t *cell = &thread->cells[series];
-    double sum = double_of(atomic_load_explicit(cell, memory_order_relaxed)) + value;
-    atomic_store_explicit(cell, bits_of(sum), memory_order_relaxed);
+    double sum = sonde__double_of(atomic_load_explicit(cell, memory_order_relaxed)) + value;
+    atomic_store_explicit(cell, sonde__bits_of(sum), memory_order_relaxed);
 }
 
 /* No region, wrong kind, bad value. */
@@ -133,7 +133,7 @@ void sonde_counter_add_double(struct sonde_series series, double value) {
     else
         added = sonde__add_double_inside(thread, series, value, SONDE__CELL_COUNTER_DOUBLE);
     if (SONDE__LIKELY(added))
-        offer(thread, number, bits_of(value));
+        offer(thread, number, sonde__bits_of(value));
     sonde__thread_leave(thread);
 }
 
@@ -151,7 +151,7 @@ void sonde_up_down_counter_add_double(struct sonde_series series, double value) 
     if (SONDE__UNLIKELY(!thread))
         return;
     if (sonde__add_double_inside(thread, series, value, SONDE__CELL_UP_DOWN_DOUBLE))
-        offer(thread, number_of(series, SONDE__CELL_UP_DOWN_DOUBLE), bits_of(value));
+        offer(thread, number_of(series, SONDE__CELL_UP_DOWN_DOUBLE), sonde__bits_of(value));
     sonde__thread_leave(thread);
 }
 
@@ -189,8 +189,8 @@ static void set_double(struct sonde__thread *thread, uint32_t series, double val
         sonde__measurement_dropped();
         return;
     }
-    sonde__shared_set(series, bits_of(value));
-    offer(thread, series, bits_of(value));
+    sonde__shared_set(series, sonde__bits_of(value));
+    offer(thread, series, sonde__bits_of(value));
 }
 
 void sonde_gauge_set_double(struct sonde_series series, double value) {
@@ -307,6 +307,6 @@ void sonde_histogram_record(struct sonde_series series, double value) {
     if (SONDE__UNLIKELY(!recorded))
         recorded = record_slow(thread, series, value);
     if (SONDE__LIKELY(recorded))
-        offer(thread, series.index & (SONDE_SERIES_MAX - 1), bits_of(value));
+        offer(thread, series.index & (SONDE_SERIES_MAX - 1), sonde__bits_of(value));
     sonde__thread_leave(thread);
 }

@@ -61,20 +61,9 @@ static _Atomic uint32_t returns;                   /* futex word: a callback ret
 
 /* ---- reporting: the callbacks' thread ---- */
 
-static double double_of(uint64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-static uint64_t bits_of(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 static uint64_t sum_of(uint64_t a, uint64_t b, uint32_t instrument) {
     if (sonde__instrument_cell_kind(instrument) == SONDE__CELL_OBSERVED_DOUBLE)
-        return bits_of(double_of(a) + double_of(b));
+        return sonde__bits_of(sonde__double_of(a) + sonde__double_of(b));
     return a + b;
 }
 
@@ -133,7 +122,7 @@ void sonde_observer_set_double(struct sonde_observer *to, struct sonde_instrumen
         (value < 0 && sonde__instrument_kind(instrument.index) == SONDE_OBSERVABLE_COUNTER))
         sonde__observation_dropped();
     else
-        report(to, instrument, kind, bits_of(value), attributes, attribute_count);
+        report(to, instrument, kind, sonde__bits_of(value), attributes, attribute_count);
 }
 
 void sonde_observer_set(struct sonde_observer *to, struct sonde_instrument instrument, int64_t value,

@@ -39,17 +39,6 @@ void sonde__metric_reader_destroy(struct sonde__metric_reader *reader) {
     give_back(reader, reader);
 }
 
-static double double_of(uint64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-static uint64_t bits_of(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 static struct sonde__instrument_descriptor instrument_of(const struct sonde__metric_reader *reader, uint32_t number,
                                                          struct sonde__descriptor *ret_head, const uint8_t **ret_body) {
     struct sonde__instrument_descriptor d;
@@ -143,7 +132,7 @@ static bool histogram_copy(const struct place *place, uint64_t at, struct sonde_
 
 /* Sum, extremes and zeros of a histogram; bad doubles are left out. */
 static void summary_add(struct sonde__metric_histogram *to, const struct sonde__histogram *from) {
-    double sum = double_of(from->sum), min = double_of(from->min), max = double_of(from->max);
+    double sum = sonde__double_of(from->sum), min = sonde__double_of(from->min), max = sonde__double_of(from->max);
     if (!from->bound_count) /* among explicit boundaries a zero is a value like others */
         to->zero_count += from->zero_count;
     if (isfinite(sum))
@@ -193,7 +182,7 @@ static bool cell_add(struct sonde__metric_reader *reader, const struct place *pl
     if (d.kind == SONDE_HISTOGRAM)
         return histogram_add(place, number, cell, d.bound_count, series->histogram);
     if (d.number == SONDE_NUMBER_DOUBLE)
-        series->value = bits_of(double_of(series->value) + double_of(cell));
+        series->value = sonde__bits_of(sonde__double_of(series->value) + sonde__double_of(cell));
     else
         series->value += cell;
     return true;

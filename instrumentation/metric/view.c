@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instrumentation/metric/view.h"
+#include "instrumentation/context/pattern.h"
 #include "instrumentation/metric/instrument.h"
 #include "instrumentation/resource/settings.h"
 #include "instrumentation/ring/lock.h"
-#include <ctype.h>
 #include <errno.h>
 #include <sonde/err.h>
 #include <stdlib.h>
@@ -17,38 +17,13 @@ static bool has_wildcard(const char *pattern) {
     return strpbrk(pattern, "*?") != NULL;
 }
 
-/* ASCII: names of instruments have nothing else. */
-static bool same_letter(char a, char b) {
-    return tolower((unsigned char)a) == tolower((unsigned char)b);
-}
-
-/* '*' any number of characters, '?' one. On a mismatch the last '*' takes one more: no recursion. */
-static bool name_matches(const char *pattern, const char *name) {
-    const char *star = NULL, *star_name = NULL;
-    while (*name) {
-        if (*pattern == '*') {
-            star = pattern++;
-            star_name = name;
-        } else if (*pattern && (*pattern == '?' || same_letter(*pattern, *name))) {
-            pattern++;
-            name++;
-        } else if (star) {
-            pattern = star + 1;
-            name = ++star_name;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
-}
-
 static bool matches(const struct sonde_view_options *view, const struct sonde_instrument_options *options) {
     return (!view->instrument_kind || view->instrument_kind == options->kind) &&
            (!view->has_scope || view->scope == options->scope) &&
            (!view->instrument_unit || strcmp(view->instrument_unit, options->unit ? options->unit : "") == 0) &&
-           (!view->instrument_name || name_matches(view->instrument_name, options->name));
+           (!view->instrument_name ||
+            sonde__pattern_fits(view->instrument_name, (struct sonde_string){options->name, strlen(options->name)},
+                                true));
 }
 
 const struct sonde_view_options *sonde__view_find(const struct sonde_instrument_options *options) {

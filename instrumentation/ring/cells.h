@@ -28,6 +28,19 @@
 #define SONDE_RING_CELLS_H
 
 #include "instrumentation/ring/layout.h"
+#include <string.h>
+
+/* Doubles lie in cells as their bits. */
+static inline uint64_t sonde__bits_of(double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+static inline double sonde__double_of(uint64_t bits) {
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 /* Body of an INSTRUMENT descriptor: this, then name, unit, description without NULs. extra: bound_count doubles. */
 struct sonde__instrument_descriptor {
@@ -92,7 +105,7 @@ struct sonde__histogram_block {
 _Static_assert(sizeof(struct sonde__histogram_block) == SONDE__ARENA_UNIT, "buckets begin a line");
 
 /* Slots of one reservoir, all lanes together: one for each bucket there can be. */
-#define SONDE__RESERVOIR_SLOTS_MAX SONDE__BUCKETS_MAX
+#define SONDE__RESERVOIR_SLOTS_MAX           SONDE__BUCKETS_MAX
 /* A slot with and without room for attributes that the series does not have. */
 #define SONDE__EXEMPLAR_SIZE                 64u
 #define SONDE__EXEMPLAR_ATTRIBUTES_SIZE      192u
@@ -119,9 +132,9 @@ struct sonde__exemplar {
     uint32_t reserved2;
     double key; /* writers': those with the lowest stay */
     uint64_t time_unix_ns;
-    uint64_t value; /* int64, or the bits of a double, as the instrument's number is */
+    uint64_t value;                   /* int64, or the bits of a double, as the instrument's number is */
     uint8_t trace_id[16], span_id[8]; /* zero = no span was current */
-    uint8_t attributes[]; /* KeyValue messages as field 1 */
+    uint8_t attributes[];             /* KeyValue messages as field 1 */
 };
 _Static_assert(sizeof(struct sonde__exemplar) == SONDE__EXEMPLAR_SIZE, "one line");
 

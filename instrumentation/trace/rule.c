@@ -1,31 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "instrumentation/context/pattern.h"
 #include "instrumentation/trace/sampler.h"
 #include "instrumentation/trace/scope.h"
 #include <string.h>
-
-#define NAME_LOOKED_AT 256u /* of what comes from outside: the time a pattern takes is bounded */
-
-bool sonde__pattern_fits(const char *pattern, struct sonde_string text) {
-    const char *star = NULL;
-    size_t size = text.size < NAME_LOOKED_AT ? text.size : NAME_LOOKED_AT, at = 0, retry = 0;
-    while (at < size) {
-        if (*pattern == '*') {
-            star = pattern++;
-            retry = at;
-        } else if (*pattern && (*pattern == '?' || *pattern == text.data[at])) {
-            pattern++;
-            at++;
-        } else if (star) { /* the last run takes one more */
-            pattern = star + 1;
-            at = ++retry;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
-}
 
 static bool value_is(const struct sonde_attribute *a, const struct sonde_attribute *b) {
     if (a->type != b->type)
@@ -77,9 +54,9 @@ bool sonde__rule_holds(const struct sonde__rule *rule, const struct sonde__sampl
     if ((rule->kind && rule->kind != kind) || !parent_is(rule->parent, &sampling->context->span))
         return false;
     if (rule->name &&
-        !sonde__pattern_fits(rule->name, (struct sonde_string){sampling->name.text, sampling->name.length}))
+        !sonde__pattern_fits(rule->name, (struct sonde_string){sampling->name.text, sampling->name.length}, false))
         return false;
-    if (rule->scope && !sonde__pattern_fits(rule->scope, sonde__scope_name(options->scope)))
+    if (rule->scope && !sonde__pattern_fits(rule->scope, sonde__scope_name(options->scope), false))
         return false;
     for (size_t i = 0; i < rule->attribute_count; i++)
         if (!has_attribute(options, &rule->attributes[i]))

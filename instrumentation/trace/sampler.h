@@ -86,7 +86,4 @@ struct sonde__rule {
     const struct sonde_sampler *sampler;
 };
 bool sonde__rule_holds(const struct sonde__rule *rule, const struct sonde__sampling *sampling);
-/** pattern: NUL-terminated; * any run of bytes, ? one. */
-bool sonde__pattern_fits(const char *pattern, struct sonde_string text);
-
 #endif

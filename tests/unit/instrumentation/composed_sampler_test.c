@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Composed samplers (sonde/sampler.h): what each one decides for chosen trace ids, and what it does to the tracestate. */
+#include "instrumentation/context/pattern.h"
 #include "instrumentation/trace/composed.h"
 #include "tests/lib/child.h"
 #include "tests/lib/records.h"
@@ -154,7 +155,7 @@ static void patterns_fit_or_not(void **state) {
                 {"abc", "ab", false}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_int_equal(
-            sonde__pattern_fits(rows[i].pattern, (struct sonde_string){rows[i].text, strlen(rows[i].text)}),
+            sonde__pattern_fits(rows[i].pattern, (struct sonde_string){rows[i].text, strlen(rows[i].text)}, false),
             rows[i].fits);
 }
 

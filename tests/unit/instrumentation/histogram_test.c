@@ -114,7 +114,7 @@ static void histogram_stays_small_when_values_are_close(void **state) {
     assert_int_equal(block_of(&f)->capacity, SONDE__BUCKETS_SMALL);
     assert_true(block_of(&f)->scale >= SONDE__SCALE_KEPT);
     assert_int_equal(count_of(&f), 10000);
-    assert_true(double_of(f.histogram->sum) == sum);
+    assert_true(sonde__double_of(f.histogram->sum) == sum);
     fixture_deinit(&f);
 }
 
@@ -140,8 +140,8 @@ static void histogram_grows_and_counts_everything(void **state) {
         expected[sonde__histogram_index(values[i], block->scale) - block->offset]++;
     for (uint32_t i = 0; i < SONDE__BUCKETS_LARGE; i++)
         assert_int_equal(block->buckets[i], expected[i]);
-    assert_true(double_of(f.histogram->min) == min && double_of(f.histogram->max) == max &&
-                double_of(f.histogram->sum) == sum);
+    assert_true(sonde__double_of(f.histogram->min) == min && sonde__double_of(f.histogram->max) == max &&
+                sonde__double_of(f.histogram->sum) == sum);
     free(values);
     fixture_deinit(&f);
 }
@@ -155,8 +155,8 @@ static void histogram_takes_all_doubles(void **state) {
         record(&f, values[i]);
     assert_int_equal(count_of(&f), 8);
     assert_int_equal(f.histogram->zero_count, 2);
-    assert_true(double_of(f.histogram->min) == 0.0);
-    assert_true(double_of(f.histogram->max) == 0x1.fffffffffffffp1023);
+    assert_true(sonde__double_of(f.histogram->min) == 0.0);
+    assert_true(sonde__double_of(f.histogram->max) == 0x1.fffffffffffffp1023);
     fixture_deinit(&f);
 }
 
