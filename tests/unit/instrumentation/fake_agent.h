@@ -25,7 +25,7 @@ struct fake_agent {
     pthread_t thread;
     struct sonde__control *control;
     size_t control_size; /* 0 = SONDE__CONTROL_SIZE; SONDE__PAGE as layout 1.0 had it */
-    _Atomic uint32_t evict_next, refuse_process, mute, odd_size; /* what to do wrong */
+    _Atomic uint32_t evict_next, evict_unread, refuse_process, mute, odd_size; /* what to do wrong */
     _Atomic uint32_t connections, hellos, processes, threads, flushes, byes, closes;
     _Atomic uint64_t pulled;        /* number of the last PULLED */
     _Atomic int client;             /* its socket, -1 = none */
@@ -82,12 +82,16 @@ static void fake_agent_memory(struct fake_agent *agent, int fd, const struct son
     atomic_fetch_add(process ? &agent->processes : &agent->threads, 1);
 }
 
+static void fake_agent_evict(int fd) {
+    struct sonde__memory_message evicted = {.message = {SONDE__EVICTED, SONDE__PROTOCOL_VERSION, sizeof evicted},
+                                            .reason = SONDE__REFUSED_VIOLATION};
+    fake_agent_reply(fd, &evicted, sizeof evicted, -1);
+}
+
 static void fake_agent_flush(struct fake_agent *agent, int fd, struct sonde__flush *flush) {
     atomic_fetch_add(&agent->flushes, 1);
     if (atomic_exchange(&agent->evict_next, 0)) {
-        struct sonde__memory_message evicted = {.message = {SONDE__EVICTED, SONDE__PROTOCOL_VERSION, sizeof evicted},
-                                                .reason = SONDE__REFUSED_VIOLATION};
-        fake_agent_reply(fd, &evicted, sizeof evicted, -1);
+        fake_agent_evict(fd);
         shutdown(fd, SHUT_RDWR);
         return;
     }
@@ -123,6 +127,10 @@ static bool fake_agent_packet(struct fake_agent *agent, int fd) {
     struct iovec part = {&packet, sizeof packet};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    if (atomic_exchange(&agent->evict_unread, 0)) { /* closing with this packet unread resets the connection */
+        fake_agent_evict(fd);
+        return false;
+    }
     ssize_t size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
     if (size < 0 && errno == ECONNRESET) /* comes once, ahead of what was sent before the close */
         size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);

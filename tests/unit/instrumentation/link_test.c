@@ -178,6 +178,22 @@ static void evicted_process_starts_over_with_fresh_memory(void) {
     end();
 }
 
+/* The reset is told ahead of the reason: without it the same memory would be handed over again. */
+static void evicted_process_learns_it_though_the_connection_was_reset(void) {
+    sonde__link_renew_ms = 50;
+    fake_agent_init(&agent);
+    fake_agent_start(&agent);
+    one_record(NULL);
+    CHECK(sonde_flush(10000) == 0);
+    uint8_t id[16];
+    memcpy(id, sonde__registry.id, 16);
+    atomic_store(&agent.evict_unread, 1);
+    CHECK(sonde_flush(10000) == SONDE_ENOAGENT);
+    CHECK_SOON(atomic_load(&agent.processes) == 2);
+    CHECK(memcmp(agent.hello.process_id, id, 16) != 0);
+    end();
+}
+
 static void evicted_process_stays_away_for_a_while(void) {
     fake_agent_init(&agent);
     fake_agent_start(&agent);
@@ -393,6 +409,7 @@ CHILD_TEST(shutdown_says_goodbye)
 CHILD_TEST(refused_memory_ends_the_connection)
 CHILD_TEST(packet_of_another_size_than_it_says_ends_the_connection)
 CHILD_TEST(evicted_process_starts_over_with_fresh_memory)
+CHILD_TEST(evicted_process_learns_it_though_the_connection_was_reset)
 CHILD_TEST(evicted_process_stays_away_for_a_while)
 CHILD_TEST(doorbell_rings_once_a_sleep)
 CHILD_TEST(doorbell_rings_at_a_quarter)
@@ -416,6 +433,7 @@ int main(void) {
         cmocka_unit_test(refused_memory_ends_the_connection_test),
         cmocka_unit_test(packet_of_another_size_than_it_says_ends_the_connection_test),
         cmocka_unit_test(evicted_process_starts_over_with_fresh_memory_test),
+        cmocka_unit_test(evicted_process_learns_it_though_the_connection_was_reset_test),
         cmocka_unit_test(evicted_process_stays_away_for_a_while_test),
         cmocka_unit_test(doorbell_rings_once_a_sleep_test),
         cmocka_unit_test(doorbell_rings_at_a_quarter_test),
