@@ -118,7 +118,7 @@ static void wire_close(struct sonde__redis_client *client) {
         redisAsyncFree(async);
 }
 
-static void client_lost(struct sonde__redis_client *client, enum sonde__redis_trouble trouble, const char *text) {
+static void client_lost(struct sonde__redis_client *client, const char *trouble, const char *text) {
     char copy[256]; /* the text may be in what is about to be freed */
     (void)snprintf(copy, sizeof copy, "%s", text);
     client->state = CLOSED;
@@ -139,7 +139,7 @@ static void on_watch(void *user, int events) {
     if (wire->async && (events & SONDE_WATCH_READ))
         redisAsyncHandleRead(wire->async);
     if (wire->async && wire->client && reply_is_too_big(wire->async->c.reader, wire->client->config.reply_size_max))
-        client_lost(wire->client, SONDE__REDIS_TOO_BIG, "a reply is larger than reply_size_max");
+        client_lost(wire->client, SONDE__TROUBLE_TOO_BIG, "a reply is larger than reply_size_max");
     if (wire->async && (events & SONDE_WATCH_WRITE))
         redisAsyncHandleWrite(wire->async);
     wire->in_watch = false;
@@ -184,7 +184,7 @@ static void greeted(void *user, const redisReply *reply) {
     if (!reply || client->state != GREETING)
         return;
     if (reply->type == REDIS_REPLY_ERROR) {
-        enum sonde__redis_trouble trouble = sonde__redis_reply_trouble(reply);
+        const char *trouble = sonde__redis_reply_trouble(reply);
         client_lost(client, trouble, reply->str);
     } else if (--client->greetings_due == 0) {
         client->state = READY;
@@ -237,7 +237,7 @@ static void on_connect(const redisAsyncContext *async, int status) {
         connect_next(client);
         return;
     }
-    client_lost(client, SONDE__REDIS_CONNECT, text);
+    client_lost(client, SONDE__TROUBLE_CONNECT, text);
 }
 
 static void on_disconnect(const redisAsyncContext *async, int status) {
@@ -245,12 +245,12 @@ static void on_disconnect(const redisAsyncContext *async, int status) {
     (void)status;
     if (!wire || !wire->client)
         return; /* our own doing */
-    enum sonde__redis_trouble trouble = SONDE__REDIS_CLOSED;
+    const char *trouble = SONDE__TROUBLE_CLOSED;
     const char *text = async->c.errstr;
     if (async->c.err == REDIS_ERR_PROTOCOL)
-        trouble = SONDE__REDIS_PROTOCOL;
+        trouble = SONDE__TROUBLE_PROTOCOL;
     if (async->c.err == REDIS_ERR_OOM) {
-        trouble = SONDE__REDIS_TOO_BIG;
+        trouble = SONDE__TROUBLE_TOO_BIG;
         text = "a reply has too many elements";
     }
     client_lost(wire->client, trouble, text);
@@ -305,7 +305,7 @@ static void connect_next(struct sonde__redis_client *client) {
         (void)snprintf(text, sizeof text, "%s", async->err ? async->errstr : sonde_strerror(error));
         redisAsyncFree(async);
     }
-    client_lost(client, SONDE__REDIS_CONNECT, text);
+    client_lost(client, SONDE__TROUBLE_CONNECT, text);
 }
 
 /* --- resolving --- */
@@ -333,7 +333,7 @@ static void resolve_done(void *argument) {
         if (job->count)
             connect_next(client);
         else
-            client_lost(client, SONDE__REDIS_RESOLVE, job->error ? gai_strerror(job->error) : "no address");
+            client_lost(client, SONDE__TROUBLE_RESOLVE, job->error ? gai_strerror(job->error) : "no address");
     }
     sonde_alloc_free(job->alloc, job);
 }
@@ -373,7 +373,7 @@ static void open_now(void *user) {
     }
     int error = resolve_start(client);
     if (error)
-        client_lost(client, SONDE__REDIS_RESOLVE, sonde_strerror(error));
+        client_lost(client, SONDE__TROUBLE_RESOLVE, sonde_strerror(error));
 }
 
 int sonde__redis_client_create(const struct sonde__redis_client_config *config,

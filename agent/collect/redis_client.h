@@ -5,36 +5,16 @@
 #ifndef SONDE_AGENT_REDIS_CLIENT_H
 #define SONDE_AGENT_REDIS_CLIENT_H
 
-#include "agent/loop/loop.h"
+#include "agent/collect/poll.h"
 #include <hiredis/hiredis.h>
 
-/* What can go wrong: name, value of error.type. */
-#define SONDE__REDIS_TROUBLES(X)                                                                                       \
-    X(RESOLVE, "resolve")                                                                                              \
-    X(CONNECT, "connect")                                                                                              \
-    X(CLOSED, "closed")                                                                                                \
-    X(TIMEOUT, "timeout")                                                                                              \
-    X(AUTH, "auth")                                                                                                    \
-    X(PROTOCOL, "protocol")                                                                                            \
-    X(TOO_BIG, "too_big")                                                                                              \
-    X(LOADING, "loading")                                                                                              \
-    X(NOT_FOUND, "not_found")                                                                                          \
-    X(WRONG_TYPE, "wrong_type")                                                                                        \
-    X(SERVER, "server")                                                                                                \
-    X(MEMORY, "memory")                                                                                                \
-    X(LAG_UNKNOWN, "lag_unknown")
+/* Troubles of Redis, beside those of poll.h. */
+#define SONDE__REDIS_LOADING     "loading"
+#define SONDE__REDIS_WRONG_TYPE  "wrong_type"
+#define SONDE__REDIS_LAG_UNKNOWN "lag_unknown"
 
-enum sonde__redis_trouble {
-#define SONDE__REDIS_TROUBLE_ENUM(name, text) SONDE__REDIS_##name,
-    SONDE__REDIS_TROUBLES(SONDE__REDIS_TROUBLE_ENUM)
-#undef SONDE__REDIS_TROUBLE_ENUM
-        SONDE__REDIS_TROUBLE_COUNT
-};
-
-/** Static text, the value of error.type. */
-const char *sonde__redis_trouble_name(enum sonde__redis_trouble trouble);
 /** What an error reply means: NOAUTH, WRONGPASS and NOPERM are AUTH, and so on; else SERVER. */
-enum sonde__redis_trouble sonde__redis_reply_trouble(const redisReply *reply);
+const char *sonde__redis_reply_trouble(const redisReply *reply);
 
 /** Where a server is. host or path is set. */
 struct sonde__redis_address {
@@ -58,7 +38,7 @@ struct sonde__redis_client_config {
     int database;
     size_t reply_size_max; /* bytes of one reply */
     void (*ready)(void *user);
-    void (*lost)(void *user, enum sonde__redis_trouble trouble, const char *text);
+    void (*lost)(void *user, const char *trouble, const char *text);
     void *user;
 };
 

@@ -17,20 +17,6 @@
 #define AGE_MAX_MS   (10ull * 365 * 86400 * 1000) /* an older id is not a time */
 #define AGE_SLACK_MS 1000                         /* an entry may be newer than the TIME that was asked before it */
 
-struct metric {
-    enum sonde_instrument_kind kind;
-    const char *name, *unit, *description;
-};
-static const struct metric lag_metric = {SONDE_GAUGE, "sonde.messaging.consumer.lag", "{message}",
-                                         "Messages a consumer group has not been given yet."};
-static const struct metric message_metric = {
-    SONDE_UP_DOWN_COUNTER, "sonde.messaging.queue.message", "{message}",
-    "Messages by state: ready and unacked of a group, retained of the stream."};
-static const struct metric age_metric = {SONDE_GAUGE, "sonde.messaging.queue.oldest_message.age", "s",
-                                         "Age of the oldest message in a state; 0 when there is none."};
-static const struct metric consumer_metric = {SONDE_GAUGE, "sonde.messaging.consumer.active", "{consumer}",
-                                              "Consumers the group has."};
-
 /** What answers about one stream or group belong to. group is NULL for a stream. */
 struct subject {
     struct sonde__redis_survey *survey;
@@ -66,41 +52,20 @@ static bool id_parse(const redisReply *reply, struct id *ret_id) {
            text == end;
 }
 
-static void put(const struct subject *subject, const struct metric *metric, const char *state, const char *estimate,
-                double value) {
-    struct sonde__redis_survey *survey = subject->survey;
-    struct sonde_attribute attributes[SONDE__REDIS_COMMON_MAX + 4];
-    size_t count = survey->common_count;
-    memcpy(attributes, survey->common, count * sizeof *attributes);
-    attributes[count++] =
-        sonde_attribute_string_n(SONDE_KEY("messaging.destination.name"), subject->stream, subject->stream_size);
-    if (subject->group)
-        attributes[count++] =
-            sonde_attribute_string_n(SONDE_KEY("messaging.consumer.group.name"), subject->group, subject->group_size);
-    if (state)
-        attributes[count++] = sonde_attribute_string(SONDE_KEY("state"), state);
-    if (estimate)
-        attributes[count++] = sonde_attribute_string(SONDE_KEY("estimate"), estimate);
-    bool seconds = metric == &age_metric;
-    struct sonde_series_value series = {.kind = metric->kind,
-                                        .name = metric->name,
-                                        .unit = metric->unit,
-                                        .description = metric->description,
-                                        .attributes = attributes,
-                                        .attribute_count = count,
-                                        .is_double = seconds,
-                                        .int64 = seconds ? 0 : (int64_t)value,
-                                        .float64 = seconds ? value : 0};
-    int error = sonde_series_set(survey->source, &series);
-    if (error)
-        survey->trouble(survey->user, SONDE__REDIS_MEMORY, sonde_strerror(error), false);
+static void put(const struct subject *subject, enum sonde__messaging_metric metric, const char *state,
+                const char *estimate, double value) {
+    const struct sonde__messaging_of of = {.destination = {subject->stream, subject->stream_size},
+                                           .group = {subject->group, subject->group_size},
+                                           .state = state,
+                                           .estimate = estimate};
+    sonde__poll_set(subject->survey->poll, metric, &of, value);
 }
 
 static void put_age(const struct subject *subject, const char *state, uint64_t id_ms) {
     uint64_t now = subject->survey->server_ms;
     if (now == 0 || id_ms > now + AGE_SLACK_MS || (now > id_ms && now - id_ms > AGE_MAX_MS))
         return;
-    put(subject, &age_metric, state, NULL, now > id_ms ? (double)(now - id_ms) / 1000.0 : 0);
+    put(subject, SONDE__MESSAGING_OLDEST_AGE, state, NULL, now > id_ms ? (double)(now - id_ms) / 1000.0 : 0);
 }
 
 /* --- asking --- */
@@ -140,7 +105,7 @@ static void ask(struct subject *subject, sonde__redis_reply_fn fn, int argc, con
     }
     int error = sonde__redis_client_send(survey->client, fn, subject, argc, argv, argvlen);
     if (error) {
-        survey->trouble(survey->user, SONDE__REDIS_MEMORY, sonde_strerror(error), false);
+        survey->trouble(survey->user, SONDE__TROUBLE_MEMORY, sonde_strerror(error), false);
         return;
     }
     subject->due++;
@@ -166,13 +131,13 @@ static bool answered(struct subject *subject, const redisReply *reply, int type)
     if (reply->type == type)
         return true;
     if (reply->type != REDIS_REPLY_ERROR) {
-        survey->trouble(survey->user, SONDE__REDIS_PROTOCOL, "an answer is of another type than documented", true);
+        survey->trouble(survey->user, SONDE__TROUBLE_PROTOCOL, "an answer is of another type than documented", true);
         return false;
     }
-    enum sonde__redis_trouble trouble = sonde__redis_reply_trouble(reply);
-    if (trouble == SONDE__REDIS_NOT_FOUND && subject->quiet)
+    const char *trouble = sonde__redis_reply_trouble(reply);
+    if (strcmp(trouble, SONDE__TROUBLE_NOT_FOUND) == 0 && subject->quiet)
         return false; /* a stream or group that went away between two answers */
-    bool fatal = trouble == SONDE__REDIS_AUTH || trouble == SONDE__REDIS_LOADING;
+    bool fatal = strcmp(trouble, SONDE__TROUBLE_AUTH) == 0 || strcmp(trouble, SONDE__REDIS_LOADING) == 0;
     survey->trouble(survey->user, trouble, reply->str, fatal);
     return false;
 }
@@ -204,17 +169,17 @@ static void on_pending(void *user, const redisReply *reply) {
         if (id_parse(reply->element[1], &id))
             put_age(subject, "unacked", id.ms);
         else if (reply->element[1]->type == REDIS_REPLY_NIL) /* acknowledged since */
-            put(subject, &age_metric, "unacked", NULL, 0);
+            put(subject, SONDE__MESSAGING_OLDEST_AGE, "unacked", NULL, 0);
     }
     settle(subject, reply);
 }
 
 static void put_lag(const struct subject *subject, uint64_t lag, bool at_least) {
     const char *estimate = at_least ? "floor" : NULL;
-    put(subject, &lag_metric, NULL, estimate, (double)lag);
-    put(subject, &message_metric, "ready", estimate, (double)lag);
+    put(subject, SONDE__MESSAGING_LAG, NULL, estimate, (double)lag);
+    put(subject, SONDE__MESSAGING_QUEUE_MESSAGE, "ready", estimate, (double)lag);
     if (lag == 0)
-        put(subject, &age_metric, "ready", NULL, 0);
+        put(subject, SONDE__MESSAGING_OLDEST_AGE, "ready", NULL, 0);
 }
 
 /** Entries behind the last delivered id: the first for its age, or as many as may be counted. */
@@ -278,7 +243,7 @@ static void look_at_lag(struct subject *subject, const redisReply *said, struct 
         survey->trouble(survey->user, SONDE__REDIS_LAG_UNKNOWN, "the server does not know a group's lag", false);
         return;
     }
-    survey->fallbacks++;
+    sonde__poll_fallback(survey->poll);
     ask_range(subject, last, true);
 }
 
@@ -295,19 +260,19 @@ static bool look_at_group(const struct subject *stream, const redisReply *group)
     struct sonde_string group_name = {name->str, (size_t)name->len};
     struct subject *subject = subject_create(survey, stream_of(stream), &group_name);
     if (!subject) {
-        survey->trouble(survey->user, SONDE__REDIS_MEMORY, "out of memory", false);
+        survey->trouble(survey->user, SONDE__TROUBLE_MEMORY, "out of memory", false);
         return true;
     }
     subject->quiet = true;
     subject->length = stream->length;
     subject->length_known = stream->length_known;
-    put(subject, &consumer_metric, NULL, NULL, (double)consumers);
-    put(subject, &message_metric, "unacked", NULL, (double)pending);
+    put(subject, SONDE__MESSAGING_CONSUMERS, NULL, NULL, (double)consumers);
+    put(subject, SONDE__MESSAGING_QUEUE_MESSAGE, "unacked", NULL, (double)pending);
     if (pending) {
         const struct sonde_string arguments[] = {TEXT("XPENDING"), stream_of(subject), group_of(subject)};
         ask(subject, on_pending, 3, arguments);
     } else {
-        put(subject, &age_metric, "unacked", NULL, 0);
+        put(subject, SONDE__MESSAGING_OLDEST_AGE, "unacked", NULL, 0);
     }
     look_at_lag(subject, field(group, "lag"), last);
     subject_release(subject);
@@ -319,15 +284,15 @@ static void on_groups(void *user, const redisReply *reply) {
     struct sonde__redis_survey *survey = stream->survey;
     if (answered(stream, reply, REDIS_REPLY_ARRAY)) {
         if (stream->length_known)
-            put(stream, &message_metric, "retained", NULL, (double)stream->length);
+            put(stream, SONDE__MESSAGING_QUEUE_MESSAGE, "retained", NULL, (double)stream->length);
         for (size_t i = 0; i < reply->elements && survey->active; i++) {
             if (survey->groups == survey->groups_max) {
-                survey->truncated = true;
+                sonde__poll_truncated(survey->poll);
                 break;
             }
             survey->groups++;
             if (!look_at_group(stream, reply->element[i]))
-                survey->trouble(survey->user, SONDE__REDIS_PROTOCOL, "XINFO GROUPS is not as documented", true);
+                survey->trouble(survey->user, SONDE__TROUBLE_PROTOCOL, "XINFO GROUPS is not as documented", true);
         }
     }
     settle(stream, reply);
@@ -358,7 +323,6 @@ static void on_time(void *user, const redisReply *reply) {
 void sonde__redis_survey_start(struct sonde__redis_survey *survey) {
     survey->active = true;
     survey->groups = 0;
-    survey->truncated = false;
     survey->server_ms = 0;
     if (survey->skip_entries)
         survey->skip_entries--;
@@ -373,7 +337,7 @@ void sonde__redis_survey_start(struct sonde__redis_survey *survey) {
 void sonde__redis_survey_stream(struct sonde__redis_survey *survey, const char *name, size_t size, bool quiet) {
     struct subject *subject = subject_create(survey, (struct sonde_string){name, size}, NULL);
     if (!subject) {
-        survey->trouble(survey->user, SONDE__REDIS_MEMORY, "out of memory", false);
+        survey->trouble(survey->user, SONDE__TROUBLE_MEMORY, "out of memory", false);
         return;
     }
     subject->quiet = quiet;

@@ -5,31 +5,25 @@
 #define SONDE_AGENT_REDIS_SURVEY_H
 
 #include "agent/collect/redis_client.h"
-#include "agent/series/series.h"
-
-enum { SONDE__REDIS_COMMON_MAX = 4 };
 
 /** Set once: client to user. The rest belongs to the survey.
+ *  poll     takes the series, fallbacks and what was left out; active while the survey is
  *  done     the last answer is in. Not called after sonde__redis_survey_stop().
  *  trouble  something is wrong; when fatal, the whole look is worth nothing (it goes on until it is stopped).
  *  Both from inside a reply; they may stop the survey and close the client. */
 struct sonde__redis_survey {
     struct sonde__redis_client *client;
     const struct sonde_alloc *alloc;
-    struct sonde_series_source *source;
-    struct sonde_attribute common[SONDE__REDIS_COMMON_MAX]; /* of the server, for every series */
-    size_t common_count;
+    struct sonde__poll *poll;
     int64_t count_max;   /* entries to count where the server does not know the lag; 0 = do not count */
     uint32_t groups_max; /* over all streams; later ones are left out */
     void (*done)(void *user);
-    void (*trouble)(void *user, enum sonde__redis_trouble trouble, const char *text, bool fatal);
+    void (*trouble)(void *user, const char *trouble, const char *text, bool fatal);
     void *user;
 
     bool active;
     uint32_t due;          /* answers */
     uint32_t groups;       /* looked at */
-    bool truncated;        /* groups were left out */
-    uint64_t fallbacks;    /* lags counted because the server did not know, since the start of the agent */
     uint64_t server_ms;    /* the server's own clock, which made the ids */
     uint64_t skip_entries; /* looks for which no entries are read: their reply was too big */
 };
