@@ -97,15 +97,15 @@ node_modules() {
     rm -f "$log"
 }
 
-# java_peer: tests/interop/peers/java compiled into .cache/peers-java/peer.jar, beside the jars that it needs.
-java_peer() {
-    local from=tests/interop/peers/java dir=.cache/peers-java log
+# jar_of FROM DIR NAME: FROM's *.java compiled into DIR/NAME.jar, beside the jars that FROM/pom.xml lists.
+jar_of() {
+    local from=$1 dir=$2 jar=$2/$3.jar log
     jars "$from/pom.xml" "$dir"
     [ -f "$dir/pom.done" ] || return 0
-    [ -f "$dir/peer.jar" ] && [ -z "$(find "$from" -name '*.java' -newer "$dir/peer.jar")" ] && return 0
+    [ -f "$jar" ] && [ -z "$(find "$from" -name '*.java' -newer "$jar")" ] && return 0
     log=$(mktemp)
-    rm -rf "$dir/classes" "$dir/peer.jar"
-    if ! { javac -encoding UTF-8 -cp "$dir/*" -d "$dir/classes" "$from"/*.java && jar cf "$dir/peer.jar" -C "$dir/classes" .; } \
+    rm -rf "$dir/classes" "$jar"
+    if ! { javac -encoding UTF-8 -cp "$dir/*" -d "$dir/classes" "$from"/*.java && jar cf "$jar" -C "$dir/classes" .; } \
         >"$log" 2>&1; then
         tail -n 30 "$log" >&2
         rm -f "$log"
@@ -113,6 +113,8 @@ java_peer() {
     fi
     rm -f "$log"
 }
+java_peer() { jar_of tests/interop/peers/java .cache/peers-java peer; }
+resilience4j() { jar_of tests/interop/resilience4j .cache/resilience4j oracle; }
 
 # build DIR [MESON OPTION...]: configures (again when the options differ) and compiles. Quiet unless it fails.
 build() {

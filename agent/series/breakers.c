@@ -132,7 +132,7 @@ static int set_thresholds(struct reading *reading) {
         err =
             set_threshold(reading, "consecutive_failures", cell->consecutive_failures, cell->consecutive_failures > 0);
     if (!err)
-        err = set_threshold(reading, "minimum_calls", cell->minimum_calls, true);
+        err = set_threshold(reading, "minimum_calls", sonde__breaker_least(cell, false), true);
     return err;
 }
 
@@ -143,7 +143,7 @@ static double ratio(uint32_t part, uint32_t calls) {
 static int set_window(struct reading *reading) {
     const struct sonde__breaker_cell *cell = reading->cell;
     const bool half_open = reading->state == SONDE_BREAKER_HALF_OPEN, by_time = cell->window_seconds && !half_open;
-    const uint32_t least = half_open && cell->probes < cell->minimum_calls ? cell->probes : cell->minimum_calls;
+    const uint32_t least = sonde__breaker_least(cell, half_open);
     struct sonde__breaker_totals totals = {0};
     if (!by_time || !cell->has_clock)
         sonde__breaker_window_totals(cell, reading->epoch, by_time, reading->now_us, &totals);

@@ -64,14 +64,16 @@ static double ratio(uint32_t part, const struct sonde__breaker_totals *totals, u
 struct change {
     enum sonde_breaker_state to;
     enum sonde_breaker_reason reason;
-    uint32_t admitted; /* with the change */
-    uint64_t wait_us;  /* until the state is over; 0 = never */
+    uint32_t admitted;    /* with the change */
+    uint64_t wait_us;     /* until the state is over; 0 = never */
+    bool has_wait_of_own; /* OPEN for so long by hand: makes later waits no longer */
     struct sonde__breaker_totals totals;
 };
 
 static void change_tell(struct sonde_breaker breaker, const struct sonde__breaker_cell *cell,
                         enum sonde_breaker_state from, const struct change *change) {
     const struct sonde__breaker_own *own = sonde__breaker_own(breaker);
+    const uint32_t least = sonde__breaker_least(cell, from == SONDE_BREAKER_HALF_OPEN);
     const struct sonde_breaker_change told = {
         .size = sizeof told,
         .breaker = breaker,
@@ -80,8 +82,8 @@ static void change_tell(struct sonde_breaker breaker, const struct sonde__breake
         .to = change->to,
         .reason = change->reason,
         .calls = change->totals.calls,
-        .failure_ratio = ratio(change->totals.failures, &change->totals, cell->minimum_calls),
-        .slow_ratio = ratio(change->totals.slow, &change->totals, cell->minimum_calls),
+        .failure_ratio = ratio(change->totals.failures, &change->totals, least),
+        .slow_ratio = ratio(change->totals.slow, &change->totals, least),
         .wait_ns = change->to == SONDE_BREAKER_OPEN ? change->wait_us * 1000u : 0,
     };
     sonde__breaker_tell(own, &told);
@@ -103,8 +105,8 @@ static bool change_try(struct sonde_breaker breaker, struct sonde__breaker_cell 
     const uint64_t entered =
         time_get(cell->entered, old, now); /* the other slot: there until the next change but one */
     atomic_fetch_add(&cell->state_ns[from], sonde__breaker_us_between(entered, now) * 1000u);
-    if (change->to == SONDE_BREAKER_OPEN)
-        atomic_fetch_add(&cell->opens, 1);
+    if (change->to == SONDE_BREAKER_OPEN || change->to == SONDE_BREAKER_FORCED_OPEN)
+        atomic_fetch_add(&cell->opens, change->has_wait_of_own ? 0 : 1);
     else if (change->to != SONDE_BREAKER_HALF_OPEN)
         atomic_store(&cell->opens, 0);
     change_tell(breaker, cell, from, change);
@@ -212,8 +214,7 @@ static bool reaches(uint32_t part, uint32_t calls, double rate) {
 static bool is_over(const struct sonde__breaker_cell *cell, enum sonde_breaker_state state,
                     const struct sonde__breaker_totals *totals, uint32_t consecutive, struct change *ret_change) {
     const bool half_open = state == SONDE_BREAKER_HALF_OPEN;
-    uint32_t least = half_open && cell->probes < cell->minimum_calls ? cell->probes : cell->minimum_calls;
-    bool enough = totals->calls >= least;
+    const bool enough = totals->calls >= sonde__breaker_least(cell, half_open);
     ret_change->to = SONDE_BREAKER_OPEN;
     ret_change->totals = *totals;
     if (cell->consecutive_failures && consecutive >= (half_open ? 1 : cell->consecutive_failures))
@@ -335,7 +336,8 @@ int sonde_breaker_state_set(struct sonde_breaker breaker, enum sonde_breaker_sta
     if (!cell || atomic_load(&cell->is_made) != SONDE__BREAKER_OURS || state == SONDE_BREAKER_HALF_OPEN ||
         (unsigned)state >= SONDE_BREAKER_STATE_COUNT)
         return SONDE_EINVALID;
-    struct change change = {.to = state, .reason = SONDE_BREAKER_MANUAL};
+    struct change change = {
+        .to = state, .reason = SONDE_BREAKER_MANUAL, .has_wait_of_own = state == SONDE_BREAKER_OPEN && wait_ns};
     uint64_t word;
     do {
         word = atomic_load(&cell->state);

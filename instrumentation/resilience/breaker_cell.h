@@ -73,8 +73,8 @@ struct sonde__breaker_cell {
     /* changed with the state */
     _Alignas(64) _Atomic uint64_t deadline[2], entered[2]; /* by epoch & 1 */
     _Atomic uint64_t state_ns[SONDE_BREAKER_STATE_COUNT];  /* time in each state, without the current stay */
-    _Atomic uint32_t opens;                                /* in a row, without a CLOSED in between */
-    _Atomic uint32_t told_epoch;                           /* METRICS_ONLY: epoch + 1 in which it was told */
+    _Atomic uint32_t opens;      /* in a row, without a CLOSED in between; FORCED_OPEN is one */
+    _Atomic uint32_t told_epoch; /* METRICS_ONLY: epoch + 1 in which it was told */
     uint64_t wait_ns, wait_max_ns, half_open_max_ns;
     double wait_factor;
     uint32_t name_size;
@@ -83,6 +83,12 @@ struct sonde__breaker_cell {
     _Alignas(64) _Atomic uint32_t ring[SONDE_BREAKER_WINDOW_CALLS_MAX]; /* epoch 29 | outcome 3 */
 };
 _Static_assert(sizeof(struct sonde__breaker_cell) <= SONDE__BREAKER_CELL_SIZE, "two pages");
+
+/** How many calls decide: no more than the window, or the round of HALF_OPEN, can hold. */
+static inline uint32_t sonde__breaker_least(const struct sonde__breaker_cell *cell, bool half_open) {
+    uint32_t size = half_open ? cell->probes : cell->window_seconds ? UINT32_MAX : cell->window_calls;
+    return cell->minimum_calls < size ? cell->minimum_calls : size;
+}
 
 /* Totals of a window. */
 struct sonde__breaker_totals {

@@ -42,8 +42,6 @@ static void cell_fill(struct sonde__breaker_cell *cell, const struct sonde_break
     cell->window_seconds = o->window_seconds;
     cell->window_calls = or_default(o->window_calls, 100);
     cell->minimum_calls = or_default(o->minimum_calls, 100);
-    if (!o->window_seconds && cell->minimum_calls > cell->window_calls)
-        cell->minimum_calls = cell->window_calls;
     cell->probes = or_default(o->probes, 10);
     cell->consecutive_failures = o->consecutive_failures;
     cell->failure_rate = or_rate(o->failure_rate, 0.5);

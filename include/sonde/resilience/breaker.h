@@ -13,7 +13,14 @@
  * Nothing here sleeps, blocks, or takes a lock, but for sonde_breaker_create(). Works without an agent; with one, it
  * reads the state where it lies (telemetry: sonde.circuit_breaker.*). Each change of state is also a log record in the
  * context of the call that caused it. A forked child goes on with the states at its fork.
- * The rules are Resilience4j's where it has one; where it differs is said. */
+ *
+ * The rules are Resilience4j's where it has one, but for these:
+ *   late results       (of calls admitted before the last change of state) decide nothing; there they count in what is now.
+ *   each state         counts from nothing; there OPEN still shows the window that opened it.
+ *   OPEN               is over with its wait, not after it, so that who comes back after retry_after_ns is admitted. Who
+ *                      asks then makes it HALF_OPEN; there is no timer.
+ *   too long HALF_OPEN is found by the call that gets no permit; there a timer opens the breaker, permits or not.
+ *   METRICS_ONLY       may be set to OPEN by hand. */
 #ifndef SONDE_RESILIENCE_BREAKER_H
 #define SONDE_RESILIENCE_BREAKER_H
 
@@ -51,7 +58,9 @@ enum sonde_outcome {
 };
 
 /** A handle, by value. index 0 = none: it admits everything and reports nothing. */
-struct sonde_breaker { uint32_t index; };
+struct sonde_breaker {
+    uint32_t index;
+};
 
 /** A change of state, as the hook gets it. Strings are borrowed.
  *  failure_ratio, slow_ratio  of the window, 0..1; negative below the minimum of calls. */
@@ -71,14 +80,15 @@ struct sonde_breaker_change {
  *  name                   1..127 bytes of UTF-8, NUL-terminated, borrowed: the label of its series.
  *  window_calls           the last so many calls count [100]; 1..1024.
  *  window_seconds         not 0: calls of the last so many seconds count instead; 1..60.
- *  minimum_calls          fewer decide nothing [100]; a count window has no more than its size.
+ *  minimum_calls          fewer decide nothing [100]; but a full count window does.
  *  failure_rate           0..1: opens when failures/calls reaches it [0.5]; over 1 = never.
  *  slow_call_rate         likewise of slow calls [1.0]; over 1 = never.
  *  slow_call_ns           longer calls are slow [60 s].
  *  consecutive_failures   opens after so many failures in a row, whatever the minimum [0 = off].
  *  probes                 calls admitted when half-open [10]; 1..1024. min(probes, minimum_calls) results decide.
  *  wait_ns                in OPEN [60 s].     wait_factor, wait_max_ns  each further OPEN without a CLOSED in between
- *                         waits so many times longer [1.0], up to this [1 h].
+ *                         waits so many times longer [1.0], up to this [1 h]. FORCED_OPEN counts as one of them, an
+ *                         OPEN with a wait of its own does not.
  *  half_open_max_ns       longer in HALF_OPEN opens again, so that a probe that never reports does no harm [wait_ns].
  *  state                  at the start: CLOSED, DISABLED, METRICS_ONLY or FORCED_OPEN.
  *  classify               NULL, or what an error is worth (sonde_breaker_report_error()). error: the caller's; result: as
@@ -104,9 +114,14 @@ struct sonde_breaker_options {
     void *user;
 };
 #ifdef __cplusplus
-#define SONDE_BREAKER_OPTIONS_INIT { sizeof(struct sonde_breaker_options), nullptr, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, SONDE_BREAKER_CLOSED, nullptr, nullptr, nullptr, nullptr }
+#define SONDE_BREAKER_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(struct sonde_breaker_options), nullptr, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, SONDE_BREAKER_CLOSED,       \
+            nullptr, nullptr, nullptr, nullptr                                                                         \
+    }
 #else
-#define SONDE_BREAKER_OPTIONS_INIT { .size = sizeof(struct sonde_breaker_options) }
+#define SONDE_BREAKER_OPTIONS_INIT                                                                                     \
+    { .size = sizeof(struct sonde_breaker_options) }
 #endif
 
 /** Makes a breaker, or finds the one of that name (whose options stay).

@@ -120,6 +120,38 @@ static void rates_are_reached_exactly(void **state) {
     }
 }
 
+static void a_small_window_does_not_make_rounds_smaller(void **state) {
+    (void)state;
+    struct sonde_breaker_options options = base();
+    options.window_calls = 1;
+    options.minimum_calls = 8;
+    options.probes = 3;
+    struct sonde_breaker breaker = make(options);
+    calls(breaker, "F"); /* a full window decides */
+    ASSERT_STATE(breaker, OPEN);
+    time_ns += 10 * SECOND;
+    calls(breaker, "SS");
+    ASSERT_STATE(breaker, HALF_OPEN); /* as many as there are probes decide, not as many as the window holds */
+    calls(breaker, "S");
+    ASSERT_STATE(breaker, CLOSED);
+    assert_true(LAST.failure_ratio == 0 && LAST.calls == 3);
+}
+
+static void a_wait_of_its_own_makes_later_ones_no_longer(void **state) {
+    (void)state;
+    struct sonde_breaker_options options = base();
+    options.wait_factor = 2;
+    options.probes = 1;
+    struct sonde_breaker breaker = make(options);
+    assert_int_equal(sonde_breaker_state_set(breaker, SONDE_BREAKER_OPEN, SECOND), 0);
+    time_ns += SECOND;
+    calls(breaker, "F");
+    assert_true(LAST.to == SONDE_BREAKER_OPEN && LAST.wait_ns == 10 * SECOND);
+    assert_int_equal(sonde_breaker_state_set(breaker, SONDE_BREAKER_FORCED_OPEN, 0), 0);
+    assert_int_equal(sonde_breaker_state_set(breaker, SONDE_BREAKER_OPEN, 0), 0);
+    assert_true(LAST.wait_ns == 40 * SECOND);
+}
+
 static void slow_calls_open(void **state) {
     (void)state;
     struct sonde_breaker_options options = base();
@@ -521,6 +553,8 @@ int main(void) {
         cmocka_unit_test(a_success_that_reaches_the_minimum_opens_too),
         cmocka_unit_test(a_count_window_forgets_the_oldest),
         cmocka_unit_test(rates_are_reached_exactly),
+        cmocka_unit_test(a_small_window_does_not_make_rounds_smaller),
+        cmocka_unit_test(a_wait_of_its_own_makes_later_ones_no_longer),
         cmocka_unit_test(slow_calls_open),
         cmocka_unit_test(consecutive_failures_open_whatever_the_minimum),
         cmocka_unit_test(ignored_calls_count_nowhere),
