@@ -66,6 +66,7 @@ struct sonde_exporter_status {
     uint32_t requests_in_flight;
     uint64_t pause_until_ns; /* monotonic: nothing is tried before, as the backend asked or by back-off; 0 = no pause */
     bool failing;            /* the last attempt failed, or the backend refuses everything */
+    const char *breaker;     /* state of its circuit breaker, static; "" or NULL = it has none */
     char endpoint[256];
 };
 

@@ -141,6 +141,8 @@ static void write_exporters(const json_t *status, FILE *out) {
         if (failing) {
             fputs(", ", out);
             put_text(out, string_at(one, "last_error"));
+            fputs(", circuit breaker ", out);
+            put_text(out, string_at(one, "breaker"));
         }
         fputc('\n', out);
         json_object_foreach(json_object_get(one, "signals"), signal, account) {

@@ -279,6 +279,7 @@ void sonde_daemon_destroy(struct sonde_daemon *daemon) {
     if (daemon->state == SONDE__DAEMON_STOPPING)
         count_rest(daemon);
     sonde_series_source_destroy(daemon->own_series);
+    sonde_series_source_destroy(daemon->kit_series);
     sonde_series_store_destroy(daemon->series);
     sonde_http_curl_destroy(daemon->http);
     sonde_queue_destroy(daemon->queue);

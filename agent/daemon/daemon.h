@@ -62,7 +62,7 @@ struct sonde_daemon {
     struct sonde_queue *queue;
     struct sonde_ledger ledger;
     struct sonde_series_store *series;
-    struct sonde_series_source *own_series;
+    struct sonde_series_source *own_series, *kit_series; /* of the agent itself; of its breakers and retries */
     struct sonde_steering steering;
     struct sonde_processing processing;
     struct sonde_http_curl *http;

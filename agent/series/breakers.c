@@ -81,10 +81,15 @@ static int set(struct reading *reading, struct sonde_series_value value, const c
         .is_double = true, .float64 = (value_)                                                                         \
     }
 
+/* Its times are those of a clock that we cannot ask. */
+static bool is_timeless(const struct reading *reading) {
+    return reading->cell->has_clock && !reading->source->shares_clock;
+}
+
 static uint64_t stay_us(const struct reading *reading) {
     const struct sonde__breaker_cell *cell = reading->cell;
     uint64_t entered = cell->entered[reading->epoch & 1];
-    bool is_known = reading->is_whole && !cell->has_clock && SONDE__TIME_TAG(entered) == (uint16_t)reading->epoch;
+    bool is_known = reading->is_whole && !is_timeless(reading) && SONDE__TIME_TAG(entered) == (uint16_t)reading->epoch;
     return is_known ? sonde__breaker_us_between(SONDE__TIME_US(entered), reading->now_us) : 0;
 }
 
@@ -145,7 +150,7 @@ static int set_window(struct reading *reading) {
     const bool half_open = reading->state == SONDE_BREAKER_HALF_OPEN, by_time = cell->window_seconds && !half_open;
     const uint32_t least = sonde__breaker_least(cell, half_open);
     struct sonde__breaker_totals totals = {0};
-    if (!by_time || !cell->has_clock)
+    if (!by_time || !is_timeless(reading))
         sonde__breaker_window_totals(cell, reading->epoch, by_time, reading->now_us, &totals);
     int err =
         set(reading, INTEGER(SONDE_GAUGE, "window.calls", "{call}", "Calls in the window.", totals.calls), NULL, NULL);
@@ -170,7 +175,7 @@ static int set_outlook(struct reading *reading) {
                   INTEGER(SONDE_GAUGE, "probe.permits", "{call}", "Calls that may be admitted when half-open.",
                           admitted < cell->probes ? cell->probes - admitted : 0),
                   NULL, NULL);
-    if (err || cell->has_clock || reading->state == SONDE_BREAKER_FORCED_OPEN)
+    if (err || is_timeless(reading) || reading->state == SONDE_BREAKER_FORCED_OPEN)
         return err; /* nobody can tell */
     if (reading->state == SONDE_BREAKER_OPEN && SONDE__TIME_TAG(deadline) == (uint16_t)reading->epoch)
         left_us = sonde__breaker_us_between(reading->now_us, SONDE__TIME_US(deadline));

@@ -93,6 +93,8 @@ int sonde_series_service_add(struct sonde_series_store *store, const struct sond
  *  begin another. */
 void sonde_series_service_on_export(struct sonde_series_source *source,
                                     void (*exported)(void *self, uint32_t collection));
+/** Clocks that its circuit breakers were given are the store's: the agent's own process. */
+void sonde_series_service_shares_clock(struct sonde_series_source *source);
 /** The process is gone: reads its memory a last time, then keeps the values until they were exported once (if anyone
  *  exports) and SONDE_SERIES_DEAD_NS have passed. The source is the store's from now on. NULL is fine. */
 void sonde_series_service_remove(struct sonde_series_source *source);

@@ -54,6 +54,7 @@ struct sonde_series_source {
     uint64_t exported_before_unix_ns; /* by the agent before us, of this service; 0 = never */
     bool exported_before_is_known;
     uint32_t violations;
+    bool shares_clock; /* breakers' own clocks are ours */
     bool is_dead, is_exported; /* exported since its death */
     uint64_t dead_at_ns;
     uint64_t read_unix_ns;                             /* when a service's memory was read last */

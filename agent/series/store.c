@@ -142,6 +142,10 @@ void sonde_series_service_on_export(struct sonde_series_source *source,
     source->exported = exported;
 }
 
+void sonde_series_service_shares_clock(struct sonde_series_source *source) {
+    source->shares_clock = true;
+}
+
 static void service_read_exemplars(struct sonde_series_source *source) {
     int err = sonde__metric_reader_exemplars_refresh(source->reader, &source->memory, &source->collection);
     source->violations += err == SONDE_EMALFORMED;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/view/self_metrics.h"
 #include "agent/view/status.h"
+#include "instrumentation/ring/own.h"
 #include "instrumentation/wire/writer.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -215,10 +216,21 @@ struct sonde_bytes sonde__self_resource(const struct sonde_daemon *daemon,
     return (struct sonde_bytes){buffer, sonde__writer_size(&out)};
 }
 
+/* Circuit breakers and retries of the exporters: counted by libsonde, here, and read as a service's are. */
+static int kit_create(struct sonde_daemon *daemon, struct sonde_bytes resource) {
+    const struct sonde__metric_memory memory = {.read = sonde__own_read};
+    sonde__own_begin();
+    int error = sonde_series_service_add(daemon->series, &memory, resource, 0, &daemon->kit_series);
+    if (!error)
+        sonde_series_service_shares_clock(daemon->kit_series);
+    return error;
+}
+
 int sonde__self_metrics_create(struct sonde_daemon *daemon) {
-    uint8_t resource[SONDE__SELF_RESOURCE_SIZE_MAX];
-    int error = sonde_series_source_create(daemon->series, sonde__self_resource(daemon, resource), &daemon->own_series);
+    uint8_t buffer[SONDE__SELF_RESOURCE_SIZE_MAX];
+    struct sonde_bytes resource = sonde__self_resource(daemon, buffer);
+    int error = sonde_series_source_create(daemon->series, resource, &daemon->own_series);
     if (!error)
         sonde_series_source_on_pull(daemon->own_series, pull, daemon);
-    return error;
+    return error ? error : kit_create(daemon, resource);
 }

@@ -4,7 +4,7 @@
  *  "services":[{"name","peers","gone","dropped",SIGNAL:n}], those seen since the start; peers are there, gone were
  *  "peers":[{"service","pid","uid","connected","alive","threads","ring_bytes","ring_bytes_max","dropped","violations",SIGNAL:n}],
  *  "exporters":[{"name","endpoint","failing","last_success_unix_ns","last_error_unix_ns","last_error","requests",
- *                "request_errors","retries","bytes_sent","bytes_uncompressed","requests_in_flight",
+ *                "request_errors","retries","bytes_sent","bytes_uncompressed","requests_in_flight","breaker",
  *                "signals":{SIGNAL:{"appended","queued","in_flight","delivered","refused","dropped":{REASON:n}}}}],
  *  "processors":[{"name","figures":{NAME:n}}],
  *  "collectors":[{"name","address","failing","trouble","last_success_unix_ns"}], "queue":{"bytes","bytes_max"},
@@ -156,6 +156,8 @@ static json_t *exporter_json(const struct sonde_daemon *daemon, const struct son
     put(one, "bytes_sent", status.bytes_sent);
     put(one, "bytes_uncompressed", status.bytes_uncompressed);
     put(one, "requests_in_flight", status.requests_in_flight);
+    if (status.breaker && status.breaker[0])
+        (void)json_object_set_new(one, "breaker", json_string(status.breaker));
     (void)json_object_set_new(one, "signals", accounts_json(daemon, outlet));
     if (status.failing) {
         json_t *problem = json_sprintf("exporter %s is failing: %s", outlet->name, status.last_error);

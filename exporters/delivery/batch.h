@@ -7,7 +7,7 @@
 
 #include "exporters/record_log.h"
 #include "exporters/seam.h"
-#include "instrumentation/resilience/backoff.h"
+#include <sonde/resilience/retry.h>
 
 /* Groups of one batch; one more seals it. Keeps the search for a group and the building short. */
 #define SONDE__BATCH_GROUPS_MAX 128u
@@ -47,8 +47,9 @@ struct sonde__batch {
 
     /* The delivery's part. */
     enum sonde__batch_state state;
-    uint64_t opened_ns, not_before_ns, epoch;
-    struct sonde__backoff backoff;
+    uint64_t opened_ns, not_before_ns, sent_ns;
+    struct sonde_retry_call call;       /* retry.index 0 = not begun */
+    struct sonde_breaker_permit permit; /* BUSY: of the request */
     bool tried;
     struct sonde__bisect *bisect;
     struct sonde__batch *previous, *next;

@@ -7,7 +7,8 @@
 void sonde__delivery_init(struct sonde__delivery *delivery, const struct sonde__delivery_options *options,
                           const struct sonde_exporter_env *env, const struct sonde__transport *transport) {
     *delivery = (struct sonde__delivery){.options = *options, .env = *env, .transport = *transport};
-    delivery->backoff = (struct sonde__backoff){options->retry_initial_ns, options->retry_max_ns, 0};
+    sonde__guard_make(&delivery->guard, env->name, options->timeout_ns, options->retry_initial_ns,
+                      options->retry_max_ns, &env->seams);
     delivery->batch_size = options->batch_size;
     sonde__window_init(&delivery->window, env);
 }
@@ -27,6 +28,10 @@ void sonde__delivery_remove(struct sonde__delivery *delivery, struct sonde__batc
 }
 
 static void batch_free(struct sonde__delivery *delivery, struct sonde__batch *batch) {
+    if (batch->state == SONDE__BATCH_BUSY)
+        sonde_breaker_cancel(delivery->guard.breaker, &batch->permit);
+    if (batch->call.retry.index)
+        sonde_retry_abandon(&batch->call);
     if (batch->attached)
         delivery->transport.discard(delivery->transport.self, batch);
     if (batch->bisect && --batch->bisect->refs == 0)
@@ -50,13 +55,27 @@ void sonde__delivery_finish(struct sonde__delivery *delivery, struct sonde__batc
     batch_free(delivery, batch);
 }
 
+/* Asks the breaker; once per pause. */
+static bool delivery_may(struct sonde__delivery *delivery, struct sonde__batch *batch, uint64_t now_ns) {
+    uint64_t wait_ns;
+    if (delivery->stopping) {
+        sonde__guard_insist(&delivery->guard, &batch->call, &batch->permit);
+        return true;
+    }
+    if (sonde__guard_admits(&delivery->guard, &batch->call, &batch->permit, &wait_ns))
+        return true;
+    delivery->pause_until_ns = now_ns + wait_ns;
+    return false;
+}
+
 static void delivery_send(struct sonde__delivery *delivery, struct sonde__batch *batch, uint64_t now_ns) {
     uint64_t timeout_ns = delivery->options.timeout_ns;
     if (delivery->stopping && timeout_ns > SONDE__STOP_TIMEOUT_NS)
         timeout_ns = SONDE__STOP_TIMEOUT_NS;
-    batch->epoch = delivery->epoch;
+    batch->sent_ns = now_ns;
     int error = delivery->transport.send(delivery->transport.self, batch, timeout_ns);
     if (error) {
+        sonde_breaker_cancel(delivery->guard.breaker, &batch->permit);
         batch->not_before_ns = now_ns + SONDE__MEMORY_PAUSE_NS;
         delivery->status.request_errors++;
         (void)snprintf(delivery->status.last_error, sizeof delivery->status.last_error, "request not started: %s",
@@ -73,7 +92,7 @@ static void delivery_send(struct sonde__delivery *delivery, struct sonde__batch 
 
 /* While the backend fails one request at a time asks whether it is back. */
 static uint32_t delivery_places(const struct sonde__delivery *delivery) {
-    return delivery->failing ? 1 : delivery->options.concurrency;
+    return delivery->failing || !sonde__guard_is_closed(&delivery->guard) ? 1 : delivery->options.concurrency;
 }
 
 static void delivery_start(struct sonde__delivery *delivery, uint64_t now_ns) {
@@ -84,8 +103,11 @@ static void delivery_start(struct sonde__delivery *delivery, uint64_t now_ns) {
         next = batch->next;
         if (delivery->busy >= delivery_places(delivery))
             return;
-        if (batch->state == SONDE__BATCH_READY && batch->not_before_ns <= now_ns)
-            delivery_send(delivery, batch, now_ns);
+        if (batch->state != SONDE__BATCH_READY || batch->not_before_ns > now_ns)
+            continue;
+        if (!delivery_may(delivery, batch, now_ns))
+            return;
+        delivery_send(delivery, batch, now_ns);
     }
 }
 

@@ -5,13 +5,16 @@
  *   OPEN --full, or old--> READY --a free place, the pause over--> BUSY --delivered, dropped--> gone
  *                            ^------------- retryable, or no memory ------'  `--refused content--> two READY halves
  *
- * Pauses are of two kinds, and a batch waits for both: the exporter's own (the backend is down, or asked us to wait:
- * one request at a time probes it) and the batch's (a batch that fails alone must not stop the others). All on one
- * thread. */
+ * Pauses are of two kinds, and a batch waits for both: the exporter's own (the circuit breaker is open, or the backend
+ * asked us to wait) and the batch's (the back-off of its retries: a batch that fails alone must not stop the others).
+ * While the backend fails, one request at a time asks whether it is back. What waits is in the queue; neither an open
+ * breaker nor a spent budget drops anything. Once stopping, the breaker is not waited for: requests go out one at a
+ * time, every 250 ms, as long as the agent gives us. All on one thread. */
 #ifndef SONDE_EXPORTERS_DELIVERY_H
 #define SONDE_EXPORTERS_DELIVERY_H
 
 #include "exporters/delivery/batch.h"
+#include "exporters/delivery/guard.h"
 #include "exporters/delivery/window.h"
 #include "exporters/exporter.h"
 
@@ -70,8 +73,8 @@ struct sonde__delivery {
     struct sonde__delivery_rest rest; /* count 0 = none */
     uint64_t taken;                   /* the last sequence read */
     size_t batch_size;                /* aimed at now; a backend's 413 makes it smaller */
-    uint64_t pause_until_ns, memory_until_ns, epoch;
-    struct sonde__backoff backoff;
+    uint64_t pause_until_ns, memory_until_ns;
+    struct sonde__guard guard;
     bool stopping;
     bool failing, told; /* the last answer was "again later"; that was reported */
     bool refusing;      /* the last answer was final for the whole batch */

@@ -58,12 +58,20 @@ static void outcome_error(struct sonde__delivery *delivery, const char *text) {
     (void)snprintf(status->last_error, sizeof status->last_error, "%s", text);
 }
 
-/* The backend answered as it should, whatever it thinks of this batch: pauses are over. */
-static void outcome_alive(struct sonde__delivery *delivery) {
+static uint64_t outcome_duration(const struct sonde__delivery *delivery, const struct sonde__batch *batch) {
+    uint64_t now_ns = sonde__delivery_now(delivery);
+    return now_ns > batch->sent_ns ? now_ns - batch->sent_ns : 0;
+}
+
+/* The backend answered as it should, whatever it thinks of this batch: pauses are over. When that closed the breaker,
+ * so are those of the batches that failed before. */
+static void outcome_alive(struct sonde__delivery *delivery, struct sonde__batch *batch, bool is_final) {
     delivery->pause_until_ns = 0;
-    delivery->epoch++;
     delivery->failing = false;
-    sonde__backoff_reset(&delivery->backoff);
+    if (sonde__guard_answered(&delivery->guard, &batch->call, &batch->permit, outcome_duration(delivery, batch),
+                              is_final))
+        for (struct sonde__batch *other = delivery->first; other; other = other->next)
+            other->not_before_ns = 0;
 }
 
 static void outcome_recovered(struct sonde__delivery *delivery) {
@@ -80,7 +88,7 @@ static void outcome_recovered(struct sonde__delivery *delivery) {
 
 static void outcome_delivered(struct sonde__delivery *delivery, struct sonde__batch *batch,
                               const struct sonde__outcome *outcome) {
-    outcome_alive(delivery);
+    outcome_alive(delivery, batch, false);
     delivery->status.last_success_unix_ns = delivery->env.seams.time.unix_ns(delivery->env.seams.time.self);
     outcome_recovered(delivery);
     if (batch->bisect)
@@ -99,35 +107,28 @@ static void outcome_delivered(struct sonde__delivery *delivery, struct sonde__ba
     sonde__delivery_finish(delivery, batch, SONDE__FATE_DELIVERED, refused);
 }
 
-static uint64_t outcome_pause(struct sonde__delivery *delivery, struct sonde__backoff *backoff,
-                              uint64_t retry_after_ns) {
+/* Told how long: that long, and a little more, so that all who were told the same don't come back together. */
+static uint64_t outcome_pushback(struct sonde__delivery *delivery, uint64_t retry_after_ns) {
     uint64_t random = delivery->env.seams.random.next(delivery->env.seams.random.self);
-    uint64_t pause_ns = sonde__backoff_next(backoff, random);
-    /* Told how long: that long, and a little more, so that all who were told the same don't come back together. */
-    if (retry_after_ns)
-        pause_ns = retry_after_ns + random % (backoff->initial_ns / 2 + 1);
-    if (delivery->stopping && pause_ns > SONDE__STOP_PAUSE_NS)
-        pause_ns = SONDE__STOP_PAUSE_NS;
-    return pause_ns;
+    return retry_after_ns ? retry_after_ns + random % (delivery->options.retry_initial_ns / 2 + 1) : 0;
 }
 
 static void outcome_retry(struct sonde__delivery *delivery, struct sonde__batch *batch,
                           const struct sonde__outcome *outcome) {
-    uint64_t now_ns = sonde__delivery_now(delivery);
+    uint64_t now_ns = sonde__delivery_now(delivery), pushback_ns = outcome_pushback(delivery, outcome->retry_after_ns);
+    uint64_t wait_ns = sonde__guard_failed(&delivery->guard, &batch->call, &batch->permit,
+                                           outcome_duration(delivery, batch), pushback_ns);
     outcome_error(delivery, outcome->text);
     delivery->failures++;
-    batch->not_before_ns = now_ns + outcome_pause(delivery, &batch->backoff, outcome->retry_after_ns);
-    /* Requests that were under way together fail together: that is one failure of the backend. */
-    if (batch->epoch == delivery->epoch) {
-        delivery->epoch++;
-        delivery->pause_until_ns = now_ns + outcome_pause(delivery, &delivery->backoff, outcome->retry_after_ns);
-    }
+    if (delivery->stopping) /* one request, and a short pause for all */
+        pushback_ns = wait_ns = SONDE__STOP_PAUSE_NS;
+    batch->not_before_ns = now_ns + wait_ns;
+    if (pushback_ns && delivery->pause_until_ns < now_ns + pushback_ns)
+        delivery->pause_until_ns = now_ns + pushback_ns;
     if (!delivery->told) {
         char text[400];
-        uint64_t until_ns =
-            batch->not_before_ns > delivery->pause_until_ns ? batch->not_before_ns : delivery->pause_until_ns;
         (void)snprintf(text, sizeof text, "%s: retrying in %llu ms", outcome->text,
-                       (unsigned long long)((until_ns - now_ns) / 1000000u));
+                       (unsigned long long)(wait_ns / 1000000u));
         report(delivery, 'w', text);
     }
     delivery->failing = delivery->told = true;
@@ -178,8 +179,6 @@ static void outcome_split(struct sonde__delivery *delivery, struct sonde__batch 
     bisect->refs += 2;
     left->bisect = right->bisect = bisect;
     left->state = right->state = SONDE__BATCH_READY;
-    left->backoff = right->backoff =
-        (struct sonde__backoff){delivery->options.retry_initial_ns, delivery->options.retry_max_ns, 0};
     sonde__delivery_insert(delivery, right, true); /* depth first: the number of parts stays small */
     sonde__delivery_insert(delivery, left, true);
     sonde__delivery_finish(delivery, batch, SONDE__FATE_COUNT, 0);
@@ -205,18 +204,19 @@ void sonde__delivery_done(struct sonde__delivery *delivery, struct sonde__batch 
         outcome_retry(delivery, batch, outcome);
         break;
     case SONDE__ANSWER_NO_MEMORY:
+        sonde_breaker_cancel(delivery->guard.breaker, &batch->permit);
         batch->not_before_ns = sonde__delivery_now(delivery) + SONDE__MEMORY_PAUSE_NS;
         break;
     case SONDE__ANSWER_TOO_LARGE:
         outcome_too_large(delivery, batch);
         /* fall through */
     case SONDE__ANSWER_CONTENT:
-        outcome_alive(delivery);
+        outcome_alive(delivery, batch, true);
         outcome_error(delivery, outcome->text);
         outcome_split(delivery, batch, outcome);
         break;
     case SONDE__ANSWER_FINAL:
-        outcome_alive(delivery);
+        outcome_alive(delivery, batch, true);
         delivery->refusing = true;
         outcome_error(delivery, outcome->text);
         outcome_reject(delivery, batch, outcome->text);

@@ -40,7 +40,6 @@ static int take_find(struct sonde__delivery *delivery, const struct sonde_record
     if (!batch)
         return -ENOMEM;
     batch->opened_ns = now_ns;
-    batch->backoff = (struct sonde__backoff){delivery->options.retry_initial_ns, delivery->options.retry_max_ns, 0};
     if (free_index == SONDE__DELIVERY_OPEN_MAX) {
         take_seal(delivery, oldest);
         free_index = oldest;

@@ -185,6 +185,7 @@ static void otlp_http_status(void *self, struct sonde_exporter_status *ret_statu
     const struct otlp_http *exporter = self;
     *ret_status = exporter->delivery.status;
     ret_status->pause_until_ns = exporter->delivery.pause_until_ns;
+    ret_status->breaker = sonde__guard_state(&exporter->delivery.guard);
     (void)snprintf(ret_status->endpoint, sizeof ret_status->endpoint, "%s", exporter->config->endpoint);
 }
 static void otlp_http_destroy(void *self) {

@@ -232,7 +232,15 @@ static int thread_create(void) {
     return error;
 }
 
+static _Atomic bool renounced;
+
+void sonde__link_renounce(void) {
+    atomic_store(&renounced, true);
+}
+
 void sonde__link_start(void) {
+    if (atomic_load(&renounced))
+        return;
     sonde__places_list(sonde__settings_get(), &link_state.places);
     if (wake_fd() < 0 || sonde__doorbell_fd() < 0) {
         sonde__report("no descriptors: not connected to the agent");

@@ -11,6 +11,8 @@
 /** Starts the link thread of this process. The registry's lock is held. A refusal (no threads, no descriptors) is
  *  reported, and the process has no link. */
 void sonde__link_start(void);
+/** From now on sonde__link_start() starts none: the process has no agent to connect to. */
+void sonde__link_renounce(void);
 /** In a forked child: closes what was inherited. The registry's lock is held. */
 void sonde__link_forget(void);
 /** There is something to send: memory that the agent does not have yet, the answer to a PULL. Any thread. */

@@ -104,3 +104,11 @@ const struct sonde__settings *sonde__settings_get(void) {
         (void)sonde__settings_start(NULL); /* whoever comes second gets -EALREADY and the same settings */
     return &sonde__settings;
 }
+
+void sonde__settings_turn_off(uint32_t signals) {
+    (void)sonde__settings_get();
+    sonde__lock_take(&lock);
+    sonde__settings.signals_off |= signals;
+    sonde__settings.children_are_plain = false;
+    sonde__lock_release(&lock);
+}

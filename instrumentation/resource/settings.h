@@ -71,6 +71,9 @@ const struct sonde__settings *sonde__settings_get(void);
  *  Returns 0, SONDE_EINVALID (something was bad and reported, the rest is applied), -EALREADY. */
 int sonde__settings_start(const struct sonde_options *options);
 
+/** Turns signals off (1 << enum sonde_signal), whatever the environment says. Before the library's first use. */
+void sonde__settings_turn_off(uint32_t signals);
+
 /* sampler_name.c: the samplers that have names. Under the settings' lock. */
 void sonde__sampler_from_environment(void);
 bool sonde__sampler_from_options(const struct sonde_options *options); /* false: something was bad, and reported */

@@ -4,6 +4,7 @@
 #include "agent/ledger/ledger.h"
 #include "agent/queue/queue.h"
 #include "exporters/otlp/otlp_http.h"
+#include "instrumentation/ring/own.h"
 #include "tests/lib/export_fakes.h"
 // clang-format off
 #include <stdarg.h>
@@ -161,5 +162,6 @@ static void what_is_unanswered_at_the_end_stays_in_the_queue(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_ledger_balances_whatever_the_answers),
                                        cmocka_unit_test(what_is_unanswered_at_the_end_stays_in_the_queue)};
+    sonde__own_begin(); /* no agent is looked for */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

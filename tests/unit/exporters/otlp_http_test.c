@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The exporter on fakes: clock, HTTP, log, accounts, pool, memory. After every step the ledger's equation must hold. */
 #include "exporters/otlp/otlp_http.h"
+#include "instrumentation/ring/own.h"
 #include "tests/lib/export_fakes.h"
 // clang-format off
 #include <stdarg.h>
@@ -22,6 +23,7 @@
 
 struct fixture {
     struct export_fakes fakes;
+    char name[32]; /* circuit breakers live on under theirs: each test has its own */
     struct sonde__otlp_http_config config;
     void *exporter;
     struct export_request request;
@@ -31,7 +33,9 @@ static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
     if (!f)
         return -1;
+    static unsigned number;
     export_fakes_init(&f->fakes);
+    (void)snprintf(f->name, sizeof f->name, "test-%u", number++ % 64);
     f->config = (struct sonde__otlp_http_config){.endpoint = (char *)"http://backend:4318",
                                                  .timeout_ns = 10 * SECOND,
                                                  .compression = 0,
@@ -59,6 +63,7 @@ static int teardown(void **state) {
 
 static void create(struct fixture *f) {
     struct sonde_exporter_env env = export_fakes_env(&f->fakes);
+    env.name = f->name;
     char text[300] = "";
     int error = sonde_exporter_otlp_http.create(&f->config, &env, &f->exporter, text, sizeof text);
     if (error)
@@ -83,6 +88,12 @@ static uint64_t run_next(struct fixture *f) {
     if (next > f->fakes.fakes.monotonic_ns)
         fakes_advance(&f->fakes.fakes, next - f->fakes.fakes.monotonic_ns);
     return run(f);
+}
+
+static const char *breaker(const struct fixture *f) {
+    struct sonde_exporter_status status;
+    sonde_exporter_otlp_http.status(f->exporter, &status);
+    return status.breaker;
 }
 
 /* Lets time pass until a request is under way; returns its index, SIZE_MAX when the exporter is idle. */
@@ -345,14 +356,21 @@ static void lost_connections_are_retried_for_ever_with_growing_pauses(void **sta
     create(f);
     export_fakes_append(&f->fakes, T, 1, 1, 0, 5, 100);
     (void)run_next(f);
-    uint64_t ceiling = 500 * MS;
+    uint64_t open = 500 * MS, open_max = 30 * SECOND - 30 * SECOND / 9;
     for (size_t i = 0; i < 500; i++) {
         http_fake_respond(&f->fakes.http, i, (struct sonde_http_response){.error = i % 2 ? -ETIMEDOUT : -ECONNREFUSED});
         uint64_t before = f->fakes.fakes.monotonic_ns;
         (void)run_next(f);
         uint64_t pause = f->fakes.fakes.monotonic_ns - before;
-        assert_true(pause >= ceiling / 2 && pause <= ceiling);
-        ceiling = ceiling * 2 < 30 * SECOND ? ceiling * 2 : 30 * SECOND;
+        if (i < 2) { /* the batch's back-off */
+            assert_string_equal(breaker(f), "closed");
+            assert_true(pause <= 500 * MS << i);
+        } else { /* the breaker's wait, and up to an eighth or the first wait more; then this request is its probe */
+            assert_string_equal(breaker(f), "half_open");
+            assert_true(pause >= open && pause <= open + (open / 8 > 500 * MS ? open / 8 : 500 * MS));
+            open = open * 2 < open_max ? open * 2 : open_max;
+        }
+        assert_true(pause <= 30 * SECOND);
         assert_int_equal(f->fakes.http.count, i + 2);
     }
     assert_int_equal(f->fakes.reports, 1); /* one line for the outage */
@@ -386,10 +404,47 @@ static void one_request_probes_while_the_backend_fails(void **state) {
         if (i < 9)
             answer(f, i, 503);
     }
+    assert_string_equal(breaker(f), "half_open");
     answer(f, 9, 200);
-    fakes_advance(&f->fakes.fakes, 31 * SECOND);
-    (void)run(f);
-    assert_int_equal(f->fakes.http.open_count, 4); /* back at full width */
+    assert_string_equal(breaker(f), "closed");
+    assert_int_equal(f->fakes.http.open_count, 4); /* back at full width, at once: those that failed wait no longer */
+}
+
+static void an_open_breaker_delays_and_loses_nothing(void **state) {
+    struct fixture *f = *state;
+    f->config.batch_size = 1024;
+    create(f);
+    for (int i = 0; i < 40; i++)
+        export_fakes_append(&f->fakes, T, 1, 1, 0, 1, 1100);
+    size_t answered = 0;
+    for (int outage = 0; outage < 10; outage++) {
+        while (strcmp(breaker(f), "open") != 0 || f->fakes.http.open_count > 0)
+            answer(f, run_until_open(f), 503);
+        uint64_t next = run(f), before = f->fakes.fakes.monotonic_ns;
+        assert_true(next >= before + 500 * MS); /* nobody is asked while it is open, whoever wakes the exporter */
+        fakes_advance(&f->fakes.fakes, 499 * MS);
+        for (int i = 0; i < 10; i++)
+            assert_int_equal(run(f), next);
+        for (; answered < (size_t)outage * 4 + 3; answered++)
+            answer(f, run_until_open(f), 200);
+    }
+    for (size_t open; (open = run_until_open(f)) != SIZE_MAX;)
+        answer(f, open, 200);
+    assert_int_equal(f->fakes.delivered[T], 40);
+    assert_string_equal(breaker(f), "closed");
+}
+
+static void an_exporter_of_a_known_name_begins_closed(void **state) {
+    struct fixture *f = *state;
+    create(f);
+    export_fakes_append(&f->fakes, T, 1, 1, 0, 5, 100);
+    while (strcmp(breaker(f), "open") != 0)
+        answer(f, run_until_open(f), 503);
+    sonde_exporter_otlp_http.destroy(f->exporter);
+    create(f);
+    assert_string_equal(breaker(f), "closed");
+    answer(f, run_until_open(f), 200);
+    assert_int_equal(f->fakes.delivered[T], 5);
 }
 
 static void a_batch_that_fails_alone_does_not_stop_the_others(void **state) {
@@ -420,10 +475,10 @@ static void retry_after_is_honoured_and_bounded(void **state) {
         uint64_t least_ns, most_ns;
     } cases[] = {{"7", 7 * SECOND, 7250 * MS},
                  {"1000000000", 300 * SECOND, 300250 * MS},
-                 {"0", 250 * MS, 30 * SECOND},
-                 {"Thu, 01 Jan 1970 00:00:00 GMT", 250 * MS, 30 * SECOND},
+                 {"0", 0, 30 * SECOND},
+                 {"Thu, 01 Jan 1970 00:00:00 GMT", 0, 30 * SECOND},
                  {"Fri, 31 Dec 9999 23:59:59 GMT", 300 * SECOND, 300250 * MS},
-                 {"nonsense", 250 * MS, 30 * SECOND}};
+                 {"nonsense", 0, 30 * SECOND}};
     create(f);
     export_fakes_append(&f->fakes, T, 1, 1, 0, 5, 100);
     (void)run_next(f);
@@ -433,7 +488,7 @@ static void retry_after_is_honoured_and_bounded(void **state) {
         uint64_t before = f->fakes.fakes.monotonic_ns;
         struct sonde_exporter_status status;
         sonde_exporter_otlp_http.status(f->exporter, &status);
-        assert_true(status.pause_until_ns > before);
+        assert_true(!cases[i].least_ns || status.pause_until_ns > before);
         (void)run_next(f);
         uint64_t pause = f->fakes.fakes.monotonic_ns - before;
         assert_int_equal(f->fakes.http.count, i + 2);
@@ -629,6 +684,29 @@ static void stop_sends_at_once_and_shortens_waits(void **state) {
     assert_true(sonde_exporter_otlp_http.idle(f->exporter));
 }
 
+static void stop_waits_for_no_breaker(void **state) {
+    struct fixture *f = *state;
+    f->config.batch_size = 1024;
+    create(f);
+    for (int i = 0; i < 6; i++)
+        export_fakes_append(&f->fakes, T, 1, 1, 0, 1, 1100);
+    for (int i = 0; i < 12; i++) /* the wait has grown */
+        answer(f, run_until_open(f), 503);
+    assert_int_equal(f->fakes.http.open_count, 0);
+    sonde_exporter_otlp_http.stop(f->exporter);
+    (void)run(f);
+    assert_string_equal(breaker(f), "open");
+    assert_int_equal(f->fakes.http.open_count, 1);
+    uint64_t before = f->fakes.fakes.monotonic_ns;
+    answer(f, run_until_open(f), 503);
+    answer(f, run_until_open(f), 503); /* and again, one at a time */
+    assert_int_equal(f->fakes.fakes.monotonic_ns - before, 250 * MS);
+    for (size_t open; (open = run_until_open(f)) != SIZE_MAX;)
+        answer(f, open, 200);
+    assert_true(f->fakes.fakes.monotonic_ns - before <= 1 * SECOND);
+    assert_int_equal(f->fakes.delivered[T], 6);
+}
+
 static void stop_ends_a_long_pause(void **state) {
     struct fixture *f = *state;
     create(f);
@@ -788,6 +866,8 @@ int main(void) {
         CASE(every_status_is_retried_or_final_as_the_table_says),
         CASE(lost_connections_are_retried_for_ever_with_growing_pauses),
         CASE(one_request_probes_while_the_backend_fails),
+        CASE(an_open_breaker_delays_and_loses_nothing),
+        CASE(an_exporter_of_a_known_name_begins_closed),
         CASE(a_batch_that_fails_alone_does_not_stop_the_others),
         CASE(retry_after_is_honoured_and_bounded),
         CASE(a_request_that_cannot_start_is_tried_again),
@@ -799,10 +879,12 @@ int main(void) {
         CASE(partial_success_counts_as_refused_and_is_never_retried),
         CASE(losses_are_told_within_a_minute_and_at_the_end),
         CASE(stop_sends_at_once_and_shortens_waits),
+        CASE(stop_waits_for_no_breaker),
         CASE(stop_ends_a_long_pause),
         CASE(destroy_leaves_unanswered_records_in_the_log),
         CASE(memory_that_fails_for_a_while_loses_nothing),
         CASE(bad_configurations_are_refused_with_a_sentence),
     };
+    sonde__own_begin(); /* no agent is looked for */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
