@@ -319,35 +319,37 @@ def refuses_what_cannot_be_meant(directory):
         assert done.returncode != 0 and problem in done.stderr, (text, done.stderr)
 
 
-def resilience4j(state):
-    return "# TYPE resilience4j_circuitbreaker_state gauge\n" + "".join(
-        f'resilience4j_circuitbreaker_state{{name="pay",state="{s}",}} {float(s == state)}\n'
-        for s in ("closed", "open", "half_open", "forced_open", "disabled", "metrics_only")) + (
-        "# TYPE resilience4j_circuitbreaker_not_permitted_calls_total counter\n"
-        'resilience4j_circuitbreaker_not_permitted_calls_total{kind="not_permitted",name="pay",} 4.0\n'
-        'resilience4j_circuitbreaker_failure_rate{name="pay",} 62.5\n')
+def recorded(timers, state, suffix):
+    """What a real Resilience4j showed (tests/interop/resilience4j_test.py)."""
+    path = pathlib.Path(__file__).resolve().parents[1] / "vectors" / "resilience4j" / f"{timers}-{state}.{suffix}"
+    return path.read_text(encoding="utf-8"), OPENMETRICS if suffix == "om" else TEXT
 
 
 def breakers_of_others_are_shown_as_ours(directory):
-    texts = [resilience4j("closed")]
-    answers = {"/r4j": lambda r: r.answer(texts[0]), "/numbers": lambda r: r.answer('go_state{cb="db"} 2\n', TEXT)}
+    now = [recorded("summary", "closed", "txt")]
+    answers = {"/r4j": lambda r: r.answer(*now[0]), "/numbers": lambda r: r.answer('go_state{cb="db"} 2\n', TEXT)}
     with server(answers) as port:
         receivers = "".join(f'  prometheus_scrape/{n}: {{job: {n}, targets: ["http://127.0.0.1:{port}/{n}"], interval: 100ms, '
                             "timeout: 100ms}\n" for n in ("r4j", "numbers"))
         more = ('processors:\n  breakers: {}\n  breakers/go: {metric: go_state, name_attribute: cb, '
                 'state_map: {"0": closed, "1": open, "2": half_open}}\n')
         with Agent(directory, receivers, more) as agent:
-            at = {"job": "r4j", "instance": f"127.0.0.1:{port}", "name": "pay", "source": "resilience4j"}
+            at = {"job": "r4j", "instance": f"127.0.0.1:{port}", "name": "payments", "source": "resilience4j"}
             series = agent.until(lambda s: value_of(s, "sonde_circuit_breaker_state", state="closed", **at) == 1, "closed")
-            texts[0] = resilience4j("open")
+            for outcome, value in (("success", 5), ("failure", 3), ("ignored", 1), ("rejected", 0)):
+                assert value_of(series, "sonde_circuit_breaker_call_total", outcome=outcome, **at) == value, (outcome, series)
+            assert value_of(series, "sonde_circuit_breaker_failure_ratio", **at) == 0.375
+            assert value_of(series, "sonde_circuit_breaker_failure_ratio", **dict(at, name="ledger")) is None
+            now[0] = recorded("summary", "open", "om")
             series = agent.until(lambda s: value_of(s, "sonde_circuit_breaker_state", state="open", **at) == 1, "open")
             assert value_of(series, "sonde_circuit_breaker_state", state="closed", **at) == 0
-            assert value_of(series, "sonde_circuit_breaker_call_total", outcome="rejected", **at) == 4
-            assert value_of(series, "sonde_circuit_breaker_failure_ratio", **at) == 0.625
+            assert value_of(series, "sonde_circuit_breaker_state", state="closed", **dict(at, name="ledger")) == 1
+            assert value_of(series, "sonde_circuit_breaker_call_total", outcome="rejected", **at) == 2
+            assert value_of(series, "sonde_circuit_breaker_failure_ratio", **at) == 0.5
             assert value_of(series, "sonde_circuit_breaker_transition_total", **{"from": "closed"}, to="open", estimated="true",
                             **at) == 1
             assert value_of(series, "sonde_circuit_breaker_state_time_seconds_total", state="closed", estimated="true", **at) > 0
-            assert value_of(series, "resilience4j_circuitbreaker_state", job="r4j", name="pay", state="open") == 1
+            assert value_of(series, "resilience4j_circuitbreaker_state", job="r4j", name="payments", state="open") == 1
             agent.until(lambda s: value_of(s, "sonde_circuit_breaker_state", state="half_open", job="numbers", name="db",
                                            source="state_map") == 1, "by number")
 
