@@ -8,11 +8,12 @@ import sys
 import time
 
 from stage import Stage, wait_until
-from traces import REJECTION, SERVICES, Traces
+from traces import BY_STREAM, REJECTION, SERVICES, Traces
 
 RATE = 40
 CHECK_SECONDS = 6
-TROUBLE = {"PAYMENTS_FAIL_RATE": 0.1, "PAYMENTS_SLOW_RATE": 0.05, "PAYMENTS_OUTAGE_AFTER": 2, "PAYMENTS_OUTAGE_FOR": 1.5}
+TROUBLE = {"PAYMENTS_FAIL_RATE": 0.1, "PAYMENTS_SLOW_RATE": 0.05, "PAYMENTS_OUTAGE_AFTER": 2, "PAYMENTS_OUTAGE_FOR": 1.5,
+           "ORDERS_BY_STREAM": 0.5, "SHIPPING_FAIL_RATE": 0.1}
 
 
 def say(text):
@@ -23,7 +24,7 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
-def verdict(stage, accepted):
+def verdict(stage, accepted, refused):
     """What --check reports; traffic has ended."""
     wait_until(stage.shipped, 20, "every order shipped")
     stage.stop_shop()  # clean ends: what they still held is delivered
@@ -35,9 +36,11 @@ def verdict(stage, accepted):
     try:
         wait_until(all_joined, 20, "every accepted order joined at the backend")
         wait_until(lambda: stage.ledger().settled(), 10, "nothing queued or in flight")
+        wait_until(lambda: sum(sum(ended.values()) for ended in stage.sagas().values()) == len(accepted) + refused, 10,
+                   "every order's saga ended")
     except TimeoutError as error:
         say(str(error))
-    ledger = stage.ledger()
+    ledger, sagas = stage.ledger(), stage.sagas()
     stage.stop("sonded")
 
     spans = stage.sink.spans()
@@ -62,6 +65,7 @@ def verdict(stage, accepted):
         "complaints": report["errors"],
         "breaker": [f"{t['from']}->{t['to']}" for t in stage.sink.transitions("payments")],
         "rejected": sum(s["name"] == REJECTION for s in spans),
+        "sagas": sagas,
         "fallbacks": sum(s["attributes"].get("shop.payment.method") == "account" for s in spans),
     }
 
@@ -71,15 +75,19 @@ def check(stage):
     stage.start_all(**TROUBLE)
     accepted, counts = stage.load(RATE, CHECK_SECONDS)
     say(f"load: {counts}")
-    traces, result = verdict(stage, accepted)
+    traces, result = verdict(stage, accepted, counts["refused"])
     result["seconds"] = round(time.monotonic() - began, 1)
     order = traces.most_telling(accepted)
     if order:
         say(traces.waterfall(order))
     breaker_did_all = {"closed->open", "open->half_open", "half_open->closed"} <= set(result["breaker"])
+    led, by_stream = result["sagas"].get("order", {}), result["sagas"].get(BY_STREAM, {})
+    both_sagas = (led.get("completed") and by_stream.get("completed") and by_stream.get("compensated")
+                  and sum(led.values()) + sum(by_stream.values()) == counts["accepted"] + counts["refused"]
+                  and not led.get("failed") and not by_stream.get("failed"))
     good = (result["services"] == 3 and result["traces"] > 0 and result["joined"] == result["traces"] and result["lost"] == 0
             and result["ledger_balances"] and not result["complaints"] and counts["accepted"] == len(accepted)
-            and breaker_did_all and result["rejected"] and result["fallbacks"])
+            and breaker_did_all and both_sagas and result["rejected"] and result["fallbacks"])
     print(json.dumps(result), flush=True)
     return 0 if good else 1
 

@@ -1,159 +1,85 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* shipping: a consumer of the group "shipping" on the stream of orders. It takes batches; each batch is one `process`
- * span that links to every producer's span. Spans: receive (CLIENT), process (CONSUMER), ack (CLIENT). Source: semantic
- * conventions, messaging/messaging-spans.md. REDIS_PORT and SHIPPING_CONSUMER say where and who. */
-#include "redis.h"
-#include "shop.h"
-#include <sonde/carrier/hiredis.h>
+/* shipping: a consumer of the group "shipping" on the stream of orders. In a saga without a leader (order.h) shipping is
+ * the last step: it ends the saga, or, when a parcel cannot be sent, says so on `orders.unshipped` for those before it.
+ * REDIS_PORT and SHIPPING_CONSUMER say where and who, SHIPPING_FAIL_RATE (0..1) how many parcels of such sagas fail. */
+#include "order.h"
+#include "stream.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-#define BATCH_MAX 16
+static double fail_rate;
 
-static struct shop_redis redis;
-static const char *consumer;
-
-/* What came out of one XREADGROUP. */
-struct batch {
-    redisReply *reply; /* owned */
-    redisReply **entries;
-    size_t count;
-    struct sonde_message messages[BATCH_MAX];
-};
-
-static uint64_t unix_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static redisReply *command(char *error, size_t error_size, int argc, const char **argv) {
-    size_t sizes[BATCH_MAX + 8];
-    for (int i = 0; i < argc; i++)
-        sizes[i] = strlen(argv[i]);
-    return shop_redis_command(&redis, argc, argv, sizes, error, error_size);
-}
-
-static void prepare(struct sonde_messaging *operation, enum sonde_messaging_operation what, const struct batch *batch) {
-    sonde_messaging_init(operation, what);
-    operation->system = sonde_text("redis");
-    operation->destination = sonde_text(SHOP_STREAM);
-    operation->consumer_group = sonde_text(SHOP_GROUP);
-    operation->client_id = sonde_text(consumer);
-    operation->server_address = sonde_text(redis.host);
-    operation->server_port = (uint16_t)redis.port;
-    operation->batch = true;
-    operation->messages = batch->messages;
-    operation->message_count = batch->count;
-}
-
-static void ship(const redisReply *entry) {
-    const redisReply *fields = entry->element[1];
+static void log_parcel(const struct shop_entry *entry, const char *what) {
     char text[160];
-    int size = snprintf(text, sizeof text, "order %.64s shipped", fields->elements > 1 ? fields->element[1]->str : "?");
-    struct sonde_attribute id[] = {SHOP_STRING("messaging.message.id", entry->element[0]->str)};
+    int size = snprintf(text, sizeof text, "order %.64s %s", shop_entry_field(entry, "order"), what);
+    struct sonde_attribute id[] = {SHOP_STRING("messaging.message.id", entry->id)};
     sonde_log(SONDE_SEVERITY_INFO, text, (size_t)size, id, 1);
 }
 
-/* XACK: from here on the group will not see these again. */
-static bool acknowledge(const struct batch *batch) {
-    const char *argv[BATCH_MAX + 3] = {"XACK", SHOP_STREAM, SHOP_GROUP};
-    char error[128];
-    struct sonde_messaging settle;
-    prepare(&settle, SONDE_MESSAGING_SETTLE, batch);
-    settle.operation_name = sonde_text("ack");
-    sonde_messaging_start(&settle);
-    for (size_t i = 0; i < batch->count; i++)
-        argv[3 + i] = batch->entries[i]->element[0]->str;
-    redisReply *reply = command(error, sizeof error, (int)batch->count + 3, argv);
-    if (!reply) {
-        settle.error_type = "RedisError";
-        sonde_span_record_exception(&settle.span, settle.error_type, error, NULL);
-    }
-    sonde_messaging_end(&settle);
-    freeReplyObject(reply);
-    return reply != NULL;
+/* Spread evenly. */
+static const char *parcel_send(void) {
+    static unsigned count;
+    count++;
+    return (unsigned)(count * fail_rate) > (unsigned)((count - 1) * fail_rate) ? "NoParcel" : NULL;
 }
 
-static void process(struct batch *batch) {
-    struct sonde_messaging process;
-    prepare(&process, SONDE_MESSAGING_PROCESS, batch);
-    process.pulled = true; /* receive() has counted them, and measured how long they lay in the stream */
-    sonde_messaging_start(&process);
-    for (size_t i = 0; i < batch->count; i++)
-        ship(batch->entries[i]);
-    sonde_span_add_event(&process.span, SONDE_NAME("parcels.packed"), 0, NULL, 0);
-    if (!acknowledge(batch))
-        process.error_type = "NotAcknowledged"; /* the group will see these again */
-    sonde_messaging_end(&process);
+static void tell_unshipped(struct shop_consumer *consumer, const struct shop_entry *entry,
+                           const struct sonde_saga *saga) {
+    static const char *const names[] = {"order", "amount", "payment"};
+    const char *pairs[6];
+    for (size_t i = 0; i < 3; i++) {
+        pairs[2 * i] = names[i];
+        pairs[2 * i + 1] = shop_entry_field(entry, names[i]);
+    }
+    (void)sonde_saga_put(saga, NULL, NULL);
+    (void)shop_stream_append(&consumer->redis, SHOP_UNSHIPPED, pairs, 6);
+    sonde_saga_remove(NULL);
 }
 
-/* XREADGROUP GROUP shipping <consumer> COUNT 16 BLOCK 200 STREAMS orders <from>. from: ">" for new messages, "0" for
- * those this consumer took earlier and never acknowledged. False when there was nothing. */
-static bool receive(const char *from, struct batch *batch) {
-    const char *argv[] = {"XREADGROUP", "GROUP", SHOP_GROUP, consumer,    "COUNT", "16",
-                          "BLOCK",      "200",   "STREAMS",  SHOP_STREAM, from};
-    char error[128] = "";
-    uint64_t begun = unix_ns();
-    *batch = (struct batch){.reply = command(error, sizeof error, 11, argv)};
-    if (!batch->reply) {
-        (void)fprintf(stderr, "shipping: %s; trying again in 0.5 s\n", error);
-        return false;
-    }
-    /* [[stream, [[id, [field, value, ...]], ...]]] or nil */
-    const redisReply *streams = batch->reply;
-    if (streams->type != REDIS_REPLY_ARRAY || streams->elements == 0 || streams->element[0]->element[1]->elements == 0)
-        return false;
-    batch->entries = streams->element[0]->element[1]->element;
-    batch->count = streams->element[0]->element[1]->elements;
-    for (size_t i = 0; i < batch->count; i++) {
-        const redisReply *id = batch->entries[i]->element[0];
-        batch->messages[i] = (struct sonde_message){.carrier = sonde_hiredis_carrier(batch->entries[i]->element[1]),
-                                                    .id = {id->str, (size_t)id->len}};
-    }
-    struct sonde_messaging receive; /* an empty poll makes no span: this one starts in the past */
-    prepare(&receive, SONDE_MESSAGING_RECEIVE, batch);
-    receive.start_unix_ns = begun;
-    sonde_messaging_start(&receive);
-    sonde_messaging_end(&receive);
-    return true;
+/* The saga came with the message; the step links to the one before. */
+static void take_part(struct shop_consumer *consumer, const struct shop_entry *entry, struct sonde_saga *saga) {
+    struct sonde_saga_step_options options = SONDE_SAGA_STEP_OPTIONS_INIT;
+    struct sonde_saga_step step;
+    options.kind = SONDE_SPAN_KIND_CONSUMER;
+    sonde_saga_step_begin(saga, &step, "ship", &options);
+    const char *error = parcel_send();
+    sonde_saga_step_end(saga, &step, error);
+    log_parcel(entry, error ? "not shipped" : "shipped");
+    if (error)
+        tell_unshipped(consumer, entry, saga);
+    else
+        sonde_saga_end(saga, SONDE_SAGA_COMPLETED);
 }
 
-static void group_create(void) {
-    const char *argv[] = {"XGROUP", "CREATE", SHOP_STREAM, SHOP_GROUP, "0", "MKSTREAM"};
-    char error[128];
-    freeReplyObject(command(error, sizeof error, 6, argv)); /* BUSYGROUP: it is there already */
+static void ship(struct shop_consumer *consumer, const struct shop_entry *entry) {
+    struct sonde_context context;
+    struct sonde_saga saga;
+    (void)sonde_extract(&entry->carrier, &context);
+    if (sonde_saga_join(&saga, &context) == 0 && strcmp(saga.type, SHOP_SAGA_BY_STREAM) == 0)
+        take_part(consumer, entry, &saga);
+    else
+        log_parcel(entry, "shipped"); /* orders leads, and has ended its step when we had the message */
 }
 
 int main(void) {
-    struct batch batch;
-    consumer = shop_env("SHIPPING_CONSUMER", "shipping-1");
-    redis.host = "127.0.0.1";
-    redis.port = (int)shop_env_number("REDIS_PORT", 6379);
+    struct shop_consumer consumer = {.redis = {.host = "127.0.0.1"},
+                                     .stream = SHOP_STREAM,
+                                     .group = SHOP_GROUP,
+                                     .handle = ship,
+                                     .stopped = shop_stop_requested};
+    consumer.name = shop_env("SHIPPING_CONSUMER", "shipping-1");
+    consumer.redis.port = (int)shop_env_number("REDIS_PORT", 6379);
+    fail_rate = shop_env_number("SHIPPING_FAIL_RATE", 0);
     shop_stop_prepare();
 
     struct sonde_options options = SONDE_OPTIONS_INIT;
     options.service_name = "shipping";
     options.service_namespace = "shop";
     (void)sonde_start(&options);
-    group_create();
-    printf("shipping: consumes %s as %s\n", SHOP_STREAM, consumer);
+    (void)shop_consumer_join(&consumer);
+    printf("shipping: consumes %s as %s\n", consumer.stream, consumer.name);
     (void)fflush(stdout);
-
-    const char *from = "0";
-    while (!shop_stop_requested(0)) {
-        if (receive(from, &batch))
-            process(&batch);
-        else if (batch.reply)
-            from = ">"; /* nothing left of an earlier life */
-        else if (shop_stop_requested(500))
-            break;
-        else
-            group_create(); /* Redis may have come back empty */
-        freeReplyObject(batch.reply);
-    }
-    shop_redis_close(&redis);
+    shop_consumer_run(&consumer);
     (void)sonde_shutdown(2000);
     return EXIT_SUCCESS;
 }

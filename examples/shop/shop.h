@@ -3,8 +3,9 @@
  * a span and a measurement round each request.
  *
  *   load --HTTP--> orders --HTTP--> payments        (payment.c: retries, a breaker, a fallback)
- *                    |
- *                    +--XADD--> Redis stream "orders" --XREADGROUP--> shipping
+ *                  |    ^
+ *                  |    +--XREADGROUP-- Redis stream "orders.unshipped" <--XADD--+    (order.h: sagas in two forms)
+ *                  +--XADD--> Redis stream "orders" --XREADGROUP--> shipping ----+
  *
  * Names are OpenTelemetry's semantic conventions (HTTP stable; messaging in development). */
 #ifndef SHOP_H

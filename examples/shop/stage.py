@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -240,6 +241,14 @@ class Stage:
     def get(self, path):
         return fetch(self.page, path)
 
+    def sagas(self):
+        """How sagas ended, as the agent put them together: {type: {outcome: number}}."""
+        ended = {}
+        for labels, value in re.findall(r"^sonde_saga_assembled_total{(.*)} (\S+)$", self.get("/metrics"), re.M):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            ended.setdefault(labels["sonde_saga_type"], {})[labels["sonde_saga_outcome"]] = int(float(value))
+        return ended
+
     def ledger(self):
         return Ledger(json.loads(self.get("/api/status")))
 
@@ -251,8 +260,12 @@ class Stage:
             return False
 
     def shipped(self):
-        """Nothing left in the stream that the group has not acknowledged."""
-        out = subprocess.run(["redis-cli", "-p", str(self.redis_port), "--json", "XINFO", "GROUPS", "orders"],
+        """Nothing left in the streams that their groups have not acknowledged: what could not be shipped is undone, too."""
+        return self.consumed("orders") and self.consumed("orders.unshipped") is not False
+
+    def consumed(self, stream):
+        """None when there is no such stream."""
+        out = subprocess.run(["redis-cli", "-p", str(self.redis_port), "--json", "XINFO", "GROUPS", stream],
                              capture_output=True, text=True, check=False).stdout
-        groups = json.loads(out or "[]")
-        return bool(groups) and all(g["pending"] == 0 and g["lag"] == 0 for g in groups)
+        groups = json.loads(out) if out.startswith("[") else []
+        return all(g["pending"] == 0 and g["lag"] == 0 for g in groups) if groups else None

@@ -3,6 +3,7 @@
 
 SERVICES = ("orders", "payments", "shipping")
 REJECTION = "circuit breaker rejection"
+BY_STREAM = "order-by-stream"
 
 
 class Traces:
@@ -48,14 +49,22 @@ class Traces:
         received = self.linked_from.get((top["trace_id"], sends[0]["span_id"]), [])
         if not any(s["name"] == "process orders" and s["service"] == "shipping" for s in received):
             return "no process span links to it"
+        handed_over = [s for s in spans if s["attributes"].get("sonde.saga.type") == BY_STREAM
+                       and s["attributes"].get("sonde.saga.step") == "charge"]
+        gone_on = [s for step in handed_over for s in self.linked_from.get((step["trace_id"], step["span_id"]), [])]
+        if handed_over and not any(s["name"] == "ship" and s["service"] == "shipping" for s in gone_on):
+            return "no step of shipping goes on with its saga"
         return None
 
     def waterfall(self, order, width=40):
         """The trace of an order, and what links to it, one line a span."""
         top = self.by_order[order]
-        rows = []
+        rows, seen = [], set()
 
         def walk(span, depth, mark):
+            if span["span_id"] in seen:  # a step of a saga is below its batch and linked to the step before
+                return
+            seen.add(span["span_id"])
             rows.append((span, depth, mark))
             children = [s for s in self.by_trace[span["trace_id"]] if self.parent(s) is span]
             for child in sorted(children, key=lambda s: s["start"]):

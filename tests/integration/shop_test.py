@@ -143,10 +143,11 @@ def metrics_listed(stage):
     assert served == listed, f"not in the README: {sorted(served - listed)}; not served: {sorted(listed - served)}"
 
 
-def series(stage, name):
-    """What /metrics says of a metric: [(labels, value)]."""
-    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in
-            re.findall(rf"^{name}{{(.*)}} (\S+)$", stage.get("/metrics"), re.M)]
+def series(stage, name, by_agent=False):
+    """What /metrics says of a metric of the shop, or of the agent, whose exporters have breakers too: [(labels, value)]."""
+    found = [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in
+             re.findall(rf"^{name}{{(.*)}} (\S+)$", stage.get("/metrics"), re.M)]
+    return [(labels, value) for labels, value in found if (labels["job"] == "sonded") == by_agent]
 
 
 def by_label(stage, name, label):
@@ -281,7 +282,67 @@ def saga(stage):
     must_balance(stage)
 
 
-CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed, outage, saga]
+def links_of(span):
+    return {target for _, target in span["links"]}
+
+
+def saga_by_stream(stage):
+    """The same saga without a leader: orders reserves and charges, shipping joins it from the message, ships, and ends it.
+    What shipping cannot send it tells by the stream, and orders undoes its steps, the last first."""
+    stage.start_all(**QUIET, ORDERS_BY_STREAM=1)
+    assert post_order(stage, "good", 60) == 201
+    wait_until(stage.shipped, 20, "shipped")
+    stage.stop("shipping")
+    stage.start("shipping", [stage.build / "examples" / "shop-shipping"], SONDE_AGENT_SOCKET=stage.dir / "agent.sock",
+                REDIS_PORT=stage.redis_port, SHIPPING_FAIL_RATE=1).line("consumes")
+    assert post_order(stage, "broken", 60) == 201, "paid, and undone afterwards"
+    made, undone = ("forward", "success"), ("compensate", "success")
+    expected = {
+        "good": ([("orders", "reserve", 1, *made), ("orders", "charge", 2, *made), ("shipping", "ship", 3, *made)], "completed"),
+        "broken": ([("orders", "reserve", 1, *made), ("orders", "charge", 2, *made), ("shipping", "ship", 3, "forward", "failure"),
+                    ("orders", "charge", 2, *undone), ("orders", "reserve", 1, *undone)], "compensated"),
+    }
+
+    def saga_of(order):
+        """Its spans in all services, in their order: those of steps, and how it ended."""
+        spans = stage.sink.spans()
+        traces = Traces(spans)
+        if order not in traces.by_order:
+            return [], None
+        ids = {s["attributes"].get("sonde.saga.id") for s in traces.by_trace[traces.by_order[order]["trace_id"]]} - {None}
+        assert len(ids) == 1, ids
+        mine = sorted((s for s in spans if s["attributes"].get("sonde.saga.id") in ids), key=lambda s: s["start"])
+        assert {s["attributes"]["sonde.saga.type"] for s in mine} == {"order-by-stream"}
+        ends = [s["attributes"]["sonde.saga.outcome"] for s in mine
+                if "sonde.saga.step" not in s["attributes"] and "sonde.saga.outcome" in s["attributes"]]
+        return [s for s in mine if "sonde.saga.step" in s["attributes"]], ends[0] if ends else None
+
+    def told(order):
+        steps, end = saga_of(order)
+        keys = ("step", "step.index", "action", "outcome")
+        return [(s["service"], *(s["attributes"].get("sonde.saga." + key) for key in keys)) for s in steps], end
+    for order, what in expected.items():
+        try:
+            wait_until(lambda: told(order) == what, 30, order)
+        except TimeoutError:
+            raise AssertionError(f"{order}: {told(order)}, not {what}") from None
+    reserve, charge, ship, charged_back, put_back = saga_of("broken")[0]
+    assert reserve["span_id"] in links_of(charge) and charge["span_id"] in links_of(ship), "each step links to the one before"
+    assert charge["span_id"] in links_of(charged_back) and reserve["span_id"] in links_of(put_back)
+    assert ship["trace_id"] != charge["trace_id"] and charged_back["trace_id"] not in (charge["trace_id"], ship["trace_id"])
+    refunds = [s for s in stage.sink.spans() if s["name"] == "POST /refunds"]
+    assert [s["attributes"]["shop.order.id"] for s in refunds] == ["broken"], refunds
+
+    def ended():
+        """As the agent put them together, across the services."""
+        return {labels["sonde_saga_outcome"]: value for labels, value in series(stage, "sonde_saga_assembled_total", by_agent=True)
+                if labels["sonde_saga_type"] == "order-by-stream"}
+    wait_until(lambda: ended().get("completed") == 1 and ended().get("compensated") == 1, 30, f"the agent's count, not {ended()}")
+    must_balance(stage)
+
+
+CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed, outage, saga,
+         saga_by_stream]
 
 if __name__ == "__main__":
     case = {c.__name__: c for c in CASES}[sys.argv[2]]
