@@ -3,11 +3,17 @@
 #include "agent/collect/collector.h"
 #include <stddef.h>
 
+#ifdef SONDE_WITH_RABBITMQ
+extern const struct sonde_collector_ops sonde_collector_rabbitmq;
+#endif
 #ifdef SONDE_WITH_REDIS
 extern const struct sonde_collector_ops sonde_collector_redis;
 #endif
 
 const struct sonde_collector_ops *const sonde_collectors[] = {
+#ifdef SONDE_WITH_RABBITMQ
+    &sonde_collector_rabbitmq,
+#endif
 #ifdef SONDE_WITH_REDIS
     &sonde_collector_redis,
 #endif
