@@ -28,6 +28,15 @@ static void add_static(struct sonde_attribute *attributes, size_t *count, struct
         attributes[(*count)++] = sonde_attribute_string(key, text);
 }
 
+struct sonde_series_value sonde__messaging_value(enum sonde__messaging_metric metric) {
+    const struct row *row = &rows[metric];
+    return (struct sonde_series_value){.kind = row->kind,
+                                       .name = row->name,
+                                       .unit = row->unit,
+                                       .description = row->description,
+                                       .is_double = row->is_double};
+}
+
 int sonde__messaging_set(struct sonde_series_source *source, const struct sonde_attribute *common, size_t common_count,
                          enum sonde__messaging_metric metric, const struct sonde__messaging_of *of, double value,
                          uint64_t since_unix_ns) {
@@ -45,17 +54,12 @@ int sonde__messaging_set(struct sonde_series_source *source, const struct sonde_
     add_static(attributes, &count, SONDE_KEY("error.type"), of->error_type);
     for (size_t i = 0; i < of->more_count; i++)
         attributes[count++] = of->more[i];
-    const struct row *row = &rows[metric];
-    struct sonde_series_value series = {.kind = row->kind,
-                                        .name = row->name,
-                                        .unit = row->unit,
-                                        .description = row->description,
-                                        .attributes = attributes,
-                                        .attribute_count = count,
-                                        .is_double = row->is_double,
-                                        .int64 = row->is_double ? 0 : (int64_t)value,
-                                        .float64 = row->is_double ? value : 0,
-                                        .start_unix_ns = since_unix_ns,
-                                        .start_is_unknown = row->kind == SONDE_COUNTER && since_unix_ns == 0};
+    struct sonde_series_value series = sonde__messaging_value(metric);
+    series.attributes = attributes;
+    series.attribute_count = count;
+    series.int64 = series.is_double ? 0 : (int64_t)value;
+    series.float64 = series.is_double ? value : 0;
+    series.start_unix_ns = since_unix_ns;
+    series.start_is_unknown = series.kind == SONDE_COUNTER && since_unix_ns == 0;
     return sonde_series_set(source, &series);
 }

@@ -76,6 +76,9 @@ struct sonde__messaging_of {
     size_t more_count;
 };
 
+/** Kind, name, unit and description of a metric; the rest is zero. Static text. */
+struct sonde_series_value sonde__messaging_value(enum sonde__messaging_metric metric);
+
 /** Sets a series of the family in a source. common: the broker's identity, on every series (messaging.system,
  *  server.address, ...), at most SONDE__MESSAGING_COMMON_MAX. value: of an INT metric whole and within +-2^53.
  *  since_unix_ns: of counters, when the total began; 0 = unknown: the broker's own total, which may fall (a reset).

@@ -3,10 +3,11 @@
 #include "agent/process/processor.h"
 #include <stddef.h>
 
-extern const struct sonde_processor_ops sonde_processor_breakers, sonde_processor_sagas;
+extern const struct sonde_processor_ops sonde_processor_breakers, sonde_processor_lag_time, sonde_processor_sagas;
 
 const struct sonde_processor_ops *const sonde_processors[] = {
     &sonde_processor_breakers,
+    &sonde_processor_lag_time,
     &sonde_processor_sagas,
     NULL,
 };

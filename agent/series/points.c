@@ -167,22 +167,34 @@ int series_points_set(struct series_points *points, const struct sonde_seams *se
     return 0;
 }
 
-void series_points_start(struct series_points *points, const char *name, const struct sonde_attribute *attributes,
-                         size_t count, uint64_t start_unix_ns) {
+/* NULL when there is none, or when the attributes cannot be those of a series. */
+static struct series_point *point_named(struct series_points *points, const char *name,
+                                        const struct sonde_attribute *attributes, size_t count) {
     uint8_t bytes[SONDE_SERIES_ATTRIBUTES_SIZE_MAX];
     size_t size, left_out;
     if (sonde__attributes_encode(attributes, count, bytes, &size, &left_out))
+        return NULL;
+    for (uint32_t metric = 0; metric < points->metric_count; metric++)
+        if (strcmp(points->metrics[metric].name, name) == 0)
+            return point_find(points, metric, sonde__bytes_hash(bytes, size, metric), bytes, size);
+    return NULL;
+}
+
+void series_points_start(struct series_points *points, const char *name, const struct sonde_attribute *attributes,
+                         size_t count, uint64_t start_unix_ns) {
+    struct series_point *point = point_named(points, name, attributes, count);
+    if (!point)
         return;
-    for (uint32_t metric = 0; metric < points->metric_count; metric++) {
-        if (strcmp(points->metrics[metric].name, name) != 0)
-            continue;
-        struct series_point *point = point_find(points, metric, sonde__bytes_hash(bytes, size, metric), bytes, size);
-        if (point && point->previous.start_unix_ns == point->start_unix_ns) /* the same life, better known */
-            point->previous.start_unix_ns = start_unix_ns;
-        if (point)
-            point->start_unix_ns = start_unix_ns;
-        return;
-    }
+    if (point->previous.start_unix_ns == point->start_unix_ns) /* the same life, better known */
+        point->previous.start_unix_ns = start_unix_ns;
+    point->start_unix_ns = start_unix_ns;
+}
+
+void series_points_unset(struct series_points *points, const char *name, const struct sonde_attribute *attributes,
+                         size_t count) {
+    struct series_point *point = point_named(points, name, attributes, count);
+    if (point && point->generation == points->generation)
+        point->generation--;
 }
 
 /* Lets go of metrics without points: their names may be another kind's next time, and are not kept for ever. */
