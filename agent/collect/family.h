@@ -41,6 +41,10 @@
       "Offsets of a partition: earliest, end, stable (last stable offset).")                                           \
     X(CONSUMER_OFFSET, GAUGE, INT, "sonde.messaging.consumer.offset", "{message}",                                     \
       "Offset a consumer group has committed.")                                                                        \
+    X(REDELIVERING, GAUGE, INT, "sonde.messaging.consumer.redelivering", "{message}",                                  \
+      "Messages that a consumer group was given more than once and has not acknowledged yet.")                         \
+    X(SINCE_PROGRESS, GAUGE, DOUBLE, "sonde.messaging.consumer.since_progress", "s",                                   \
+      "Time since a consumer group was last given, or acknowledged, a message; absent when it never was.")             \
     X(POLL_UP, GAUGE, INT, "sonde.messaging.poll.up", "", "1 when the last poll of the broker was answered, else 0.")  \
     X(POLL_DURATION, GAUGE, DOUBLE, "sonde.messaging.poll.duration", "s", "Time the last poll of the broker took.")    \
     X(POLL_LAST_SUCCESS, GAUGE, DOUBLE, "sonde.messaging.poll.last_success.timestamp", "s",                            \

@@ -6,6 +6,9 @@
 #ifdef SONDE_WITH_RABBITMQ
 extern const struct sonde_collector_ops sonde_collector_rabbitmq;
 #endif
+#ifdef SONDE_WITH_NATS
+extern const struct sonde_collector_ops sonde_collector_nats;
+#endif
 #ifdef SONDE_WITH_REDIS
 extern const struct sonde_collector_ops sonde_collector_redis;
 #endif
@@ -13,6 +16,9 @@ extern const struct sonde_collector_ops sonde_collector_redis;
 const struct sonde_collector_ops *const sonde_collectors[] = {
 #ifdef SONDE_WITH_RABBITMQ
     &sonde_collector_rabbitmq,
+#endif
+#ifdef SONDE_WITH_NATS
+    &sonde_collector_nats,
 #endif
 #ifdef SONDE_WITH_REDIS
     &sonde_collector_redis,
