@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 
 import calls
+import dashboards
 import layers
 import spdx
 import tests_registered
@@ -36,6 +37,27 @@ ROWS = [
     (tests_registered, "tests/unit/ring/found_test.c", "int x;\n", 0),
 ]
 
+BOTH = 'job=~"$job",instance=~"$instance"'
+# expression, is it right
+QUERIES = [
+    (f"sum by (le) (rate(sonde_a_bucket{{{BOTH}}}[$__rate_interval]))", True),
+    (f"sonde_a{{{BOTH}}} or 0 * max(sonde_b{{{BOTH}}})", True),
+    (f"sonde_a{{{BOTH}}} or 0 * max(sonde_b)", False),
+    ('rate(sonde_a_total{job=~"$job"}[$__rate_interval])', False),
+    (f"rate(sonde_a_total{{{BOTH}}}[5m])", False),
+    (f"sum(sonde_a_total{{{BOTH}}})", False),
+    (f"up{{{BOTH}}}", False),
+    (f"sum(sonde_a{{{BOTH}}}", False),
+]
+
+
+def is_right(expression):
+    try:
+        dashboards.check_query(expression)
+    except AssertionError:
+        return False
+    return True
+
 
 def complaints(check, path, text):
     with tempfile.TemporaryDirectory(prefix="sonde-lint-") as name:
@@ -55,6 +77,8 @@ def main():
         text = SPDX + text if suffix != ".py" else text
         got = complaints(check, path, text)
         assert got == want, f"{check.__name__} {path}: {got} complaints, not {want}"
+    for expression, want in QUERIES:
+        assert is_right(expression) == want, expression
     assert complaints(spdx, "agent/a.c", "int x;\n") == 1
     assert complaints(spdx, "agent/a.c", SPDX) == 0
     assert complaints(spdx, "script/x", "# SPDX-License-Identifier: Apache-2.0\ncurl -O " + "https:" + "//example.org/x\n") == 1
