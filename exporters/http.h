@@ -16,6 +16,12 @@ struct sonde_tls_options {
     bool insecure_skip_verify;
 };
 
+/** A signature by AWS's Signature Version 4 over method, URL, all headers and body; made when the request starts. The
+ *  path has to be "/" without a query, the body at most 1 MiB. session_token NULL or "" = none. */
+struct sonde__http_aws_sigv4 {
+    const char *region, *service, *access_key_id, *secret_access_key, *session_token;
+};
+
 /** A request; everything is borrowed until done was called or the exchange was cancelled. */
 struct sonde_http_request {
     const char *method; /* "POST", "GET" */
@@ -28,6 +34,8 @@ struct sonde_http_request {
     uint64_t timeout_ns;      /* whole exchange */
     size_t response_size_max; /* bytes of body */
     const struct sonde_tls_options *tls;
+    const struct sonde__http_aws_sigv4 *aws_sigv4; /* NULL = not signed */
+    bool no_proxy;                                 /* the environment's proxies do not count: link-local services */
 };
 
 /** What came back; borrowed during done. error: 0 = an HTTP answer is here (status 100..599); else -errno

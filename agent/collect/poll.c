@@ -50,8 +50,8 @@ bool sonde__poll_is_active(const struct sonde__poll *poll) {
 
 /* --- series --- */
 
-static void set_since(struct sonde__poll *poll, enum sonde__messaging_metric metric,
-                      const struct sonde__messaging_of *of, double value, uint64_t since_unix_ns) {
+void sonde__poll_set_since(struct sonde__poll *poll, enum sonde__messaging_metric metric,
+                           const struct sonde__messaging_of *of, double value, uint64_t since_unix_ns) {
     static const struct sonde__messaging_of whole;
     if (!isfinite(value))
         return;
@@ -63,7 +63,7 @@ static void set_since(struct sonde__poll *poll, enum sonde__messaging_metric met
 
 void sonde__poll_set(struct sonde__poll *poll, enum sonde__messaging_metric metric,
                      const struct sonde__messaging_of *of, double value) {
-    set_since(poll, metric, of, value, 0);
+    sonde__poll_set_since(poll, metric, of, value, 0);
 }
 
 static void put_health(struct sonde__poll *poll, bool up) {
@@ -75,13 +75,13 @@ static void put_health(struct sonde__poll *poll, bool up) {
         sonde__poll_set(poll, SONDE__MESSAGING_POLL_LAST_SUCCESS, NULL,
                         (double)poll->last_success_unix_ns / (double)NS_PER_S);
     sonde__poll_set(poll, SONDE__MESSAGING_POLL_TRUNCATED, NULL, poll->truncated);
-    set_since(poll, SONDE__MESSAGING_POLL_FALLBACKS, NULL, (double)poll->fallbacks, since);
-    set_since(poll, SONDE__MESSAGING_POLL_THROTTLED, NULL, (double)poll->throttled, since);
+    sonde__poll_set_since(poll, SONDE__MESSAGING_POLL_FALLBACKS, NULL, (double)poll->fallbacks, since);
+    sonde__poll_set_since(poll, SONDE__MESSAGING_POLL_THROTTLED, NULL, (double)poll->throttled, since);
     for (size_t i = 0; i < poll->trouble_count; i++)
         if (poll->troubles[i].count)
-            set_since(poll, SONDE__MESSAGING_POLL_ERRORS,
-                      &(struct sonde__messaging_of){.error_type = poll->troubles[i].type},
-                      (double)poll->troubles[i].count, since);
+            sonde__poll_set_since(poll, SONDE__MESSAGING_POLL_ERRORS,
+                                  &(struct sonde__messaging_of){.error_type = poll->troubles[i].type},
+                                  (double)poll->troubles[i].count, since);
 }
 
 static bool same_key(struct sonde_key a, struct sonde_key b) {

@@ -72,6 +72,9 @@ void sonde__poll_fallback(struct sonde__poll *poll);
  *  total (it may fall: a reset). A value that is not finite is not set. */
 void sonde__poll_set(struct sonde__poll *poll, enum sonde__messaging_metric metric,
                      const struct sonde__messaging_of *of, double value);
+/** The same of a counter that the collector keeps itself, with the time it began at. */
+void sonde__poll_set_since(struct sonde__poll *poll, enum sonde__messaging_metric metric,
+                           const struct sonde__messaging_of *of, double value, uint64_t since_unix_ns);
 /** For sonde_collector_ops.status. */
 void sonde__poll_status(const struct sonde__poll *poll, struct sonde_collector_status *ret_status);
 

@@ -12,6 +12,13 @@ extern const struct sonde_collector_ops sonde_collector_nats;
 #ifdef SONDE_WITH_REDIS
 extern const struct sonde_collector_ops sonde_collector_redis;
 #endif
+#ifdef SONDE_WITH_SERVICEBUS
+extern const struct sonde_collector_ops sonde_collector_servicebus;
+#endif
+#ifdef SONDE_WITH_AWS
+extern const struct sonde_collector_ops sonde_collector_sns;
+extern const struct sonde_collector_ops sonde_collector_sqs;
+#endif
 
 const struct sonde_collector_ops *const sonde_collectors[] = {
 #ifdef SONDE_WITH_RABBITMQ
@@ -22,6 +29,13 @@ const struct sonde_collector_ops *const sonde_collectors[] = {
 #endif
 #ifdef SONDE_WITH_REDIS
     &sonde_collector_redis,
+#endif
+#ifdef SONDE_WITH_SERVICEBUS
+    &sonde_collector_servicebus,
+#endif
+#ifdef SONDE_WITH_AWS
+    &sonde_collector_sns,
+    &sonde_collector_sqs,
 #endif
     NULL,
 };

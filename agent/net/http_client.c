@@ -300,9 +300,15 @@ static bool headers_add(struct exchange *exchange, const char *name, const char 
 }
 
 static bool headers_make(struct exchange *exchange, const struct sonde_http_request *request) {
-    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
-    exchange->headers = list;
-    bool ok = list != NULL;
+    bool ok = true;
+    if (request->aws_sigv4) {
+        /* No "Expect:": libcurl 7.88 signs it though it is not sent, and sends none with so small a body. */
+        const char *token = request->aws_sigv4->session_token;
+        ok = !token || !*token || headers_add(exchange, "X-Amz-Security-Token", token);
+    } else {
+        exchange->headers = curl_slist_append(NULL, "Expect:");
+        ok = exchange->headers != NULL;
+    }
     if (request->content_type)
         ok = ok && headers_add(exchange, "Content-Type", request->content_type);
     if (request->content_encoding)
@@ -327,6 +333,17 @@ static CURLcode set_tls(CURL *easy, const struct sonde_tls_options *tls) {
         (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
     }
     return code;
+}
+
+static CURLcode set_aws_sigv4(CURL *easy, const struct sonde__http_aws_sigv4 *signing) {
+    char scope[128];
+    int size = snprintf(scope, sizeof scope, "aws:amz:%s:%s", signing->region, signing->service);
+    if (size < 0 || (size_t)size >= sizeof scope)
+        return CURLE_BAD_FUNCTION_ARGUMENT;
+    CURLcode code = curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, scope);
+    if (!code)
+        code = curl_easy_setopt(easy, CURLOPT_USERNAME, signing->access_key_id);
+    return code ? code : curl_easy_setopt(easy, CURLOPT_PASSWORD, signing->secret_access_key);
 }
 
 /* Options that copy text can run out of memory: those are checked; the others cannot fail with these values. */
@@ -357,7 +374,8 @@ static CURLcode set_request(struct exchange *exchange, const struct sonde_http_r
             (void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_SIZE_LARGE);
     }
     CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request->url);
-    if (!code && sonde__url_is_loopback(request->url)) /* http_proxy and the like are for what is elsewhere */
+    /* http_proxy and the like are for what is elsewhere */
+    if (!code && (request->no_proxy || sonde__url_is_loopback(request->url)))
         code = curl_easy_setopt(easy, CURLOPT_PROXY, "");
     if (!code)
         code = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -365,6 +383,8 @@ static CURLcode set_request(struct exchange *exchange, const struct sonde_http_r
         code = curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
     if (!code)
         code = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    if (!code && request->aws_sigv4)
+        code = set_aws_sigv4(easy, request->aws_sigv4);
     return code ? code : set_tls(easy, request->tls);
 }
 

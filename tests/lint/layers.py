@@ -15,6 +15,7 @@ HOMES = {
     "curl/curl.h": ["agent/net/", "agent/command/", "include/sonde/carrier/", "examples/", "tests/"],
     "http_parser.h": ["agent/net/", "tests/"],
     "yaml.h": ["agent/config/", "tests/"],
+    "expat.h": ["agent/collect/", "tests/"],
     "hiredis/hiredis.h": ["agent/collect/", "include/sonde/carrier/", "examples/", "tests/"],
     "librdkafka/rdkafka.h": ["agent/collect/", "exporters/kafka/", "include/sonde/carrier/", "tests/"],
     "amqp.h": ["agent/collect/", "include/sonde/carrier/", "tests/"],
