@@ -18,13 +18,18 @@ struct sonde_metric {
     bool is_double;                              /* of a sum or gauge */
     struct sonde_string name, unit, description; /* dotted OpenTelemetry names; UTF-8, no NUL */
     const uint8_t *bounds;                       /* bound_count doubles, unaligned */
-    uint32_t bound_count;                        /* 0 = exponential, if it is a histogram */
+    uint32_t bound_count;                        /* 0 = exponential, if it is a histogram and not unbounded */
+    bool is_unbounded;                           /* a histogram of which only count and sum are known */
     bool is_over;                                /* its process is gone: final values */
     bool is_observed;                            /* by a callback */
     bool is_delta;                               /* its points were made deltas (OTLP); the feed's are cumulative */
     const void *source;                          /* the feed's own */
     uint32_t number;
 };
+
+static inline bool sonde_metric_is_exponential(const struct sonde_metric *metric) {
+    return metric->kind == SONDE_HISTOGRAM && !metric->bound_count && !metric->is_unbounded;
+}
 
 struct sonde_metric_point {
     struct sonde_bytes attributes; /* KeyValue messages as field 1, sorted by key */
@@ -36,7 +41,7 @@ struct sonde_metric_point {
      * that are scraped (OpenMetrics) show the latest of each bucket, old ones too. */
     const struct sonde__metric_exemplar *exemplars;
     uint32_t exemplar_count;
-    bool min_unknown, max_unknown; /* of a delta: the extreme may be of an earlier time */
+    bool min_unknown, max_unknown; /* of a delta: the extreme may be of an earlier time; nobody told */
 };
 
 /* Where an iteration is; the feed's own. Nothing may be added to or removed from the feed meanwhile. */

@@ -72,13 +72,35 @@ void sonde__scrape_target_stop(struct sonde__scrape_target *target);
 /** With its series. NULL is fine. */
 void sonde__scrape_target_destroy(struct sonde__scrape_target *target);
 
-/** Puts a sample into the source (scrape_series.c).
+/* A histogram whose samples are coming (scrape_histogram.c). */
+#define SONDE__SCRAPE_BOUNDS_MAX 1024u
+struct sonde__scrape_histogram {
+    uint64_t samples; /* so far; 0 = none is coming */
+    char name[SONDE__EXPOSITION_NAME_SIZE_MAX], help[SONDE__EXPOSITION_HELP_SIZE_MAX];
+    struct sonde__exposition_label labels[SONDE__EXPOSITION_LABELS_MAX]; /* without le; in text */
+    size_t label_count;
+    char text[SONDE__EXPOSITION_TEXT_SIZE_MAX];
+    size_t text_size;
+    double bounds[SONDE__SCRAPE_BOUNDS_MAX], sum, created;
+    uint64_t below[SONDE__SCRAPE_BOUNDS_MAX], infinity, count; /* up to each bound */
+    uint32_t bound_count;
+    bool has_infinity, has_count, is_bad;
+};
+
+/** Puts a sample into the source (scrape_series.c); sonde__scrape_histogram_end() goes behind the last.
  *  Returns 0, -ENOMEM. left_out: counts samples that the store could not take. */
 struct sonde__scrape_take {
     struct sonde_series_source *source;
     const struct sonde__scrape_config *config;
     uint64_t left_out;
+    struct sonde__scrape_histogram histogram;
 };
 int sonde__scrape_take_sample(void *take, const struct sonde__exposition_sample *sample);
+/** A histogram's sample, and the end of all. Return as sonde__scrape_take_sample(). */
+int sonde__scrape_histogram_sample(struct sonde__scrape_take *take, const struct sonde__exposition_sample *sample);
+int sonde__scrape_histogram_end(struct sonde__scrape_take *take);
+/** Sets a value, which has neither name nor attributes yet, as the series of a sample. created: Unix seconds, 0 = not known. */
+int sonde__scrape_set(struct sonde__scrape_take *take, const struct sonde__exposition_sample *sample,
+                      struct sonde_series_value *value, double created);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Samples as series. Names stay as they are. A counter is a counter; buckets, sums and counts of histograms and
- * summaries are totals that keep their names (up-down counters: a counter would be called ..._count_total); all else is
- * a gauge. Every value is a double, as it is over there.
+/* Samples as series. Names stay as they are. A counter is a counter, a histogram a histogram (scrape_histogram.c); sums and
+ * counts of summaries are totals that keep their names (up-down counters: a counter would be called ..._count_total);
+ * all else, quantiles too, is a gauge. Every value is a double, as it is over there.
  * Source: OpenTelemetry specification, compatibility/prometheus_and_openmetrics.md. */
 #include "agent/receive/scrape.h"
 #include <errno.h>
@@ -15,8 +15,6 @@ static enum sonde_instrument_kind kind_of(const struct sonde__exposition_sample 
     switch (sample->type) {
     case SONDE__EXPOSITION_COUNTER:
         return SONDE_COUNTER;
-    case SONDE__EXPOSITION_HISTOGRAM:
-        return SONDE_UP_DOWN_COUNTER;
     case SONDE__EXPOSITION_SUMMARY:
         return (size > 4 && strcmp(sample->name + size - 4, "_sum") == 0) ||
                        (size > 6 && strcmp(sample->name + size - 6, "_count") == 0)
@@ -63,29 +61,30 @@ static size_t attributes_make(const struct sonde__scrape_config *config, const s
     return count;
 }
 
-int sonde__scrape_take_sample(void *user, const struct sonde__exposition_sample *sample) {
-    struct sonde__scrape_take *take = user;
+int sonde__scrape_set(struct sonde__scrape_take *take, const struct sonde__exposition_sample *sample,
+                      struct sonde_series_value *value, double created) {
     struct sonde_attribute attributes[SONDE__EXPOSITION_LABELS_MAX + SONDE__SCRAPE_LABELS_MAX];
     char exported[SONDE__EXPOSITION_LABELS_MAX][SONDE_KEY_SIZE_MAX + 1];
-    struct sonde_series_value value = {.kind = kind_of(sample),
-                                       .name = sample->name,
-                                       .unit = "",
-                                       .description = sample->help,
-                                       .attributes = attributes,
-                                       .is_double = true,
-                                       .float64 = sample->value,
-                                       .start_is_unknown = true};
-    value.attribute_count = attributes_make(take->config, sample, attributes, exported);
-    if (sample->is_created) {
-        if (sample->value > 0 && sample->value < 9e9) /* seconds; else it is nonsense */
-            sonde_series_start(take->source, value.name, attributes, value.attribute_count,
-                               (uint64_t)(sample->value * 1e9));
-        return 0;
-    }
-    int err = sonde_series_set(take->source, &value);
+    value->name = sample->name;
+    value->unit = "";
+    value->description = sample->help;
+    value->attributes = attributes;
+    value->attribute_count = attributes_make(take->config, sample, attributes, exported);
+    int err = sample->is_created ? 0 : sonde_series_set(take->source, value);
+    if (!err && created > 0 && created < 9e9) /* seconds; else it is nonsense */
+        sonde_series_start(take->source, value->name, attributes, value->attribute_count, (uint64_t)(created * 1e9));
     if (err == SONDE_EINVALID || err == SONDE_ETOOBIG) {
         take->left_out++;
         return 0;
     }
     return err;
+}
+
+int sonde__scrape_take_sample(void *user, const struct sonde__exposition_sample *sample) {
+    struct sonde__scrape_take *take = user;
+    struct sonde_series_value value = {
+        .kind = kind_of(sample), .is_double = true, .float64 = sample->value, .start_is_unknown = true};
+    if (sample->type == SONDE__EXPOSITION_HISTOGRAM)
+        return sonde__scrape_histogram_sample(take, sample);
+    return sonde__scrape_set(take, sample, &value, sample->is_created ? sample->value : 0);
 }

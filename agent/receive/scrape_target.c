@@ -141,6 +141,8 @@ static void read_answer(struct sonde__scrape_target *target, const struct sonde_
         return;
     }
     int err = sonde__exposition_read(exposition, (const char *)response->body, response->body_size);
+    if (!err)
+        err = sonde__scrape_histogram_end(&take);
     if (err) {
         sonde_series_expire(target->source); /* what it has set so far, too */
         (void)snprintf(text, sizeof text, "line %u: %s", exposition->line,

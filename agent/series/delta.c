@@ -124,16 +124,16 @@ static void buckets_trim(struct sonde__metric_histogram *to) {
 
 static bool histogram_subtract(const struct sonde_metric *metric, const struct sonde__metric_histogram *old,
                                struct sonde_metric_point *point, struct sonde__metric_histogram *to) {
-    *to = *point->histogram;
-    bool is_explicit = metric->bound_count > 0;
+    series_histogram_copy(to, point->histogram);
+    bool is_explicit = !sonde_metric_is_exponential(metric);
     if (to->count < old->count || to->zero_count < old->zero_count ||
         (is_explicit && old->bucket_count != to->bucket_count) || !buckets_subtract(old, to))
         return false;
     to->count -= old->count;
     to->zero_count -= old->zero_count;
     to->sum -= old->sum;
-    point->min_unknown = old->count && to->min >= old->min;
-    point->max_unknown = old->count && to->max <= old->max;
+    point->min_unknown |= old->count && to->min >= old->min;
+    point->max_unknown |= old->count && to->max <= old->max;
     if (!is_explicit)
         buckets_trim(to);
     point->histogram = to;
@@ -152,7 +152,7 @@ static void set_times(struct sonde_metric_point *point, uint64_t from) {
 static void keep(const struct sonde_metric *metric, struct series_previous *previous,
                  const struct sonde_metric_point *point) {
     if (point->histogram)
-        *previous->histogram = *point->histogram;
+        series_histogram_copy(previous->histogram, point->histogram);
     else
         previous->value = value_of(metric, point);
     previous->start_unix_ns = point->start_unix_ns;

@@ -28,6 +28,9 @@ static bool metric_at(const struct sonde_series_source *source, uint32_t number,
         ret->name = text_of(metric->name);
         ret->unit = text_of(metric->unit);
         ret->description = text_of(metric->description);
+        ret->bounds = (const uint8_t *)metric->bounds;
+        ret->bound_count = metric->bound_count;
+        ret->is_unbounded = metric->kind == SONDE_HISTOGRAM && !metric->bound_count;
         return true;
     }
     struct sonde__metric_instrument instrument;
@@ -85,7 +88,10 @@ static bool pushed_point(const struct sonde_series_source *source, uint32_t numb
                                              .start_unix_ns = point->start_unix_ns,
                                              .time_unix_ns = point->set_unix_ns,
                                              .int64 = point->int64,
-                                             .float64 = point->float64};
+                                             .float64 = point->float64,
+                                             .histogram = point->histogram,
+                                             .min_unknown = true,
+                                             .max_unknown = true};
     return true;
 }
 

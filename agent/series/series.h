@@ -31,9 +31,9 @@ void sonde_series_source_destroy(struct sonde_series_source *source);
 
 /** Sets the current value of a series (made when new). Cumulative for counters: the total since start_unix_ns.
  *  All strings NUL-terminated, borrowed; name, unit and description are those of sonde/metric.h.
- *  Returns 0, -ENOMEM, SONDE_EINVALID (kind conflict with the same name in this source). */
+ *  Returns 0, -ENOMEM, SONDE_EINVALID (kind conflict with the same name in this source; bounds). */
 struct sonde_series_value {
-    enum sonde_instrument_kind kind; /* not HISTOGRAM here */
+    enum sonde_instrument_kind kind;
     const char *name, *unit, *description;
     const struct sonde_attribute *attributes; /* string, bool, int64, double values */
     size_t attribute_count;
@@ -42,6 +42,11 @@ struct sonde_series_value {
     double float64;
     uint64_t start_unix_ns;
     bool start_is_unknown; /* another's total: it begins when it was first set, and again when it falls */
+    /* HISTOGRAM: float64 is the sum. bounds ascend and are finite; counts has one more, each of its bucket alone. Without
+     * bounds only count and sum are known. Series of a name may differ in their bounds. */
+    const double *bounds;
+    uint32_t bound_count; /* SONDE__BOUNDS_MAX at most */
+    const uint64_t *counts;
 };
 int sonde_series_set(struct sonde_series_source *source, const struct sonde_series_value *value);
 /** Says when a series that was set began. Attributes as there. */

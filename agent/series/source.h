@@ -8,7 +8,9 @@
 #include "agent/series/series.h"
 
 struct series_metric {
-    char *name, *unit, *description; /* owned, one block at name */
+    double *bounds;                  /* owned, one block with the texts */
+    char *name, *unit, *description; /* in that block */
+    uint32_t bound_count;
     enum sonde_instrument_kind kind;
     bool is_double;
     uint32_t first_point; /* index + 1, 0 = none */
@@ -22,8 +24,15 @@ struct series_point {
     uint64_t hash, start_unix_ns, set_unix_ns;
     int64_t int64;
     double float64;
+    struct sonde__metric_histogram *histogram; /* owned; as large as its buckets need */
     struct series_previous previous;
 };
+
+/** Copies what is used of a histogram; where it goes may have room for no more than that. */
+static inline void series_histogram_copy(struct sonde__metric_histogram *to,
+                                         const struct sonde__metric_histogram *from) {
+    memcpy(to, from, offsetof(struct sonde__metric_histogram, buckets) + from->bucket_count * sizeof *from->buckets);
+}
 
 /* Pushed values. slots: open addressing by hash of metric and attributes; index + 1, 0 = empty; a power of two. */
 struct series_points {
@@ -54,7 +63,7 @@ struct sonde_series_source {
     uint64_t exported_before_unix_ns; /* by the agent before us, of this service; 0 = never */
     bool exported_before_is_known;
     uint32_t violations;
-    bool shares_clock; /* breakers' own clocks are ours */
+    bool shares_clock;         /* breakers' own clocks are ours */
     bool is_dead, is_exported; /* exported since its death */
     uint64_t dead_at_ns;
     uint64_t read_unix_ns;                             /* when a service's memory was read last */

@@ -29,7 +29,7 @@ static uint32_t data_field(const struct sonde_metric *metric) {
     case SONDE_GAUGE:
         return METRIC_GAUGE;
     case SONDE_HISTOGRAM:
-        return metric->bound_count ? METRIC_HISTOGRAM : METRIC_EXPONENTIAL;
+        return sonde_metric_is_exponential(metric) ? METRIC_EXPONENTIAL : METRIC_HISTOGRAM;
     default:
         return METRIC_SUM;
     }
@@ -154,8 +154,11 @@ static void explicit_point(struct sonde__writer *writer, const struct sonde_metr
     const struct sonde__metric_histogram *histogram = point->histogram;
     attributes(writer, ATTRIBUTES_OF_HISTOGRAM, point->attributes);
     summary(writer, point);
-    sonde__write_bytes(writer, BUCKET_COUNTS, histogram->buckets, histogram->bucket_count * sizeof(uint64_t));
-    sonde__write_bytes(writer, BOUNDS, metric->bounds, metric->bound_count * sizeof(double));
+    if (!metric
+             ->is_unbounded) { /* "if explicit_bounds is empty and bucket_counts is too, only sum and count are known" */
+        sonde__write_bytes(writer, BUCKET_COUNTS, histogram->buckets, histogram->bucket_count * sizeof(uint64_t));
+        sonde__write_bytes(writer, BOUNDS, metric->bounds, metric->bound_count * sizeof(double));
+    }
     if (histogram->count)
         extremes(writer, point, HISTOGRAM_MIN, HISTOGRAM_MAX);
     exemplars(writer, EXEMPLARS_OF_HISTOGRAM, true, point);
@@ -189,10 +192,10 @@ bool sonde_otlp_metrics_point(struct sonde_otlp_metrics *builder, const struct s
     uint8_t *before = writer->at, *nested = sonde__write_begin(writer, DATA_POINTS);
     if (metric->kind != SONDE_HISTOGRAM)
         number_point(writer, metric, point);
-    else if (metric->bound_count)
-        explicit_point(writer, metric, point);
-    else
+    else if (sonde_metric_is_exponential(metric))
         exponential_point(writer, point);
+    else
+        explicit_point(writer, metric, point);
     if (!writer->full)
         sonde__write_end(writer, nested);
     if (writer->full) {

@@ -120,7 +120,7 @@ static void bucket(struct buffer *out, const char *name, const struct row *row, 
 }
 
 static bool same_buckets(const struct sonde_metric *a, const struct sonde_metric *b) {
-    return a->bound_count == b->bound_count &&
+    return a->bound_count == b->bound_count && a->is_unbounded == b->is_unbounded &&
            (!a->bound_count || memcmp(a->bounds, b->bounds, a->bound_count * sizeof(double)) == 0);
 }
 
@@ -150,7 +150,7 @@ static void histogram(struct writing *w, const char *name, const struct row *row
     }
     if (rows->entry->metric.bound_count)
         explicit_buckets(&w->out, name, rows, count);
-    for (int power = powers->low; !rows->entry->metric.bound_count && power <= powers->high; power++) {
+    for (int power = powers->low; sonde_metric_is_exponential(&rows->entry->metric) && power <= powers->high; power++) {
         uint64_t below = 0;
         for (size_t k = 0; k < count; k++)
             if (same_buckets(&rows->entry->metric, &rows[k].entry->metric))
@@ -207,7 +207,7 @@ static void read_rows(struct writing *w, const struct entry *entries, size_t cou
             labels_write_point(&w->labels, &entries[i].metric, row.point.attributes, &w->labels_text);
             row.labels_size = w->labels_text.size - row.labels_at;
             buffer_put(&w->rows, &row, sizeof row);
-            if (entries[i].metric.kind == SONDE_HISTOGRAM && !entries[i].metric.bound_count)
+            if (sonde_metric_is_exponential(&entries[i].metric))
                 powers_widen(powers, row.point.histogram);
         }
     }

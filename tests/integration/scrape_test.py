@@ -18,6 +18,7 @@ import threading
 import time
 
 from rig import BUILD, DEADLINE_S, QUIET, SONDED, wait_until
+from scrape_rig import series_of, value_of
 
 TEXT, OPENMETRICS = "text/plain; version=0.0.4", "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -62,27 +63,6 @@ class Agent:
         if problem[0]:
             print(self.log(), file=sys.stderr)
         assert code == 0, (code, self.log())
-
-
-def labels_of(text):
-    return {name: value.replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\")
-            for name, value in re.findall(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"', text)}
-
-
-def series_of(text):
-    """A list of (name, labels, value)."""
-    found = []
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            name, labels, value = re.fullmatch(r"([^{ ]+)(?:\{(.*)\})? ([^ {}]+)(?: # .*)?", line).groups()
-            found.append((name, labels_of(labels or ""), float(value)))
-    return found
-
-
-def value_of(series, metric, /, **labels):
-    found = [value for n, l, value in series if n == metric and all(l.get(k) == v for k, v in labels.items())]
-    assert len(found) < 2, (metric, labels, found)
-    return found[0] if found else None
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -380,14 +360,17 @@ def comes_through_equal_from_a_real_prometheus(directory):
         with Agent(directory, receivers) as agent:
             agent.until(lambda s: value_of(s, "up", job="prom") == 1, "up")
 
+            def key_of(name, labels):
+                """A bound is a number: 1e+06 is 1000000."""
+                return name, tuple(sorted((k, float(v) if k == "le" else v) for k, v in labels.items() if k not in ("job", "instance")))
+
             def round_trip():
                 before = own()
-                seen = {(n, tuple(sorted((k, v) for k, v in l.items() if k not in ("job", "instance")))): v
-                        for n, l, v in agent.metrics() if l.get("job") == "prom"}
-                after = {(n, tuple(sorted(l.items()))): v for n, l, v in own()}
+                seen = {key_of(n, l): v for n, l, v in agent.metrics() if l.get("job") == "prom"}
+                after = {key_of(n, l): v for n, l, v in own()}
                 missing, moved, equal = [], [], 0
                 for name, labels, value in before:
-                    key = (name, tuple(sorted(labels.items())))
+                    key = key_of(name, labels)
                     if key not in after:
                         continue
                     if key not in seen:

@@ -110,7 +110,8 @@ static void take_explicit(struct arrived *to, int temporality, const Pb__Histogr
         to->buckets[i] = (temporality == DELTA ? to->buckets[i] : 0) + point->bucket_counts[i];
         count += point->bucket_counts[i];
     }
-    CHECK(count == point->count && point->n_bucket_counts == point->n_explicit_bounds + 1);
+    if (point->n_bucket_counts || point->n_explicit_bounds) /* else only count and sum are known */
+        CHECK(count == point->count && point->n_bucket_counts == point->n_explicit_bounds + 1);
     to->count = (temporality == DELTA ? to->count : 0) + point->count;
     to->sum = (temporality == DELTA ? to->sum : 0) + point->sum;
     to->had_min = point->has_min_case == PB__HISTOGRAM_POINT__HAS_MIN_MIN;
@@ -179,6 +180,21 @@ static int export_only(struct rig *rig) {
 static uint32_t cycle(struct rig *rig) {
     CHECK(export_only(rig) == 0);
     return drain(rig);
+}
+
+/* A histogram of somebody else: its bucket up to 1, and the one above; bounds NULL = count and sum alone. */
+static void push_histogram(struct sonde_series_source *source, const char *name, const double *bounds, uint64_t low,
+                           uint64_t high, double sum) {
+    const uint64_t counts[] = {low, high}, all[] = {low + high};
+    const struct sonde_series_value value = {.kind = SONDE_HISTOGRAM,
+                                             .name = name,
+                                             .is_double = true,
+                                             .float64 = sum,
+                                             .start_is_unknown = true,
+                                             .bounds = bounds,
+                                             .bound_count = bounds ? 1 : 0,
+                                             .counts = bounds ? counts : all};
+    CHECK(sonde_series_set(source, &value) == 0);
 }
 
 /* ---- instruments ---- */
@@ -402,6 +418,29 @@ static void delta_survives_a_lack_of_memory(void) {
     rig_deinit(&rig);
 }
 
+static void delta_of_histograms_that_are_pushed(void) {
+    static const double bounds[] = {1};
+    struct rig rig;
+    struct sonde_series_source *source;
+    rig_init(&rig, SONDE_TEMPORALITY_DELTA, 1 << 20);
+    CHECK(sonde_series_source_create(rig.store, (struct sonde_bytes){NULL, 0}, &source) == 0);
+    push_histogram(source, "h", bounds, 5, 2, 30);
+    push_histogram(source, "s", NULL, 5, 2, 30);
+    CHECK(cycle(&rig) == 0); /* what was there before is no news */
+    push_histogram(source, "h", bounds, 6, 4, 50);
+    push_histogram(source, "s", NULL, 6, 4, 50);
+    CHECK(cycle(&rig) == 2);
+    const struct arrived *h = of(&rig, "h"), *none = of(&rig, "s");
+    CHECK(h->count == 3 && h->buckets[0] == 1 && h->buckets[1] == 2 && fabs(h->sum - 20) < 1e-9);
+    CHECK(none->count == 3 && fabs(none->sum - 20) < 1e-9 && none->temporality == DELTA);
+    CHECK(!h->had_min && !h->had_max && !none->had_min);
+    CHECK(cycle(&rig) == 0);                        /* nothing new */
+    push_histogram(source, "h", bounds, 1, 0, 0.5); /* it began anew */
+    CHECK(cycle(&rig) == 1 && h->count == 4 && h->buckets[0] == 2 && fabs(h->sum - 20.5) < 1e-9);
+    rig_deinit(&rig);
+}
+CHILD_TEST(delta_of_histograms_that_are_pushed)
+
 static void low_memory_temporality_leaves_what_is_observed_cumulative(void **state) {
     (void)state;
     static const struct {
@@ -478,6 +517,7 @@ int main(void) {
         cmocka_unit_test(delta_of_a_series_that_another_agent_exported_begins_at_what_is_there_test),
         cmocka_unit_test(delta_survives_a_lack_of_memory_test),
         cmocka_unit_test(low_memory_knows_an_observable_counter_of_a_service_test),
+        cmocka_unit_test(delta_of_histograms_that_are_pushed_test),
         cmocka_unit_test(low_memory_temporality_leaves_what_is_observed_cumulative),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

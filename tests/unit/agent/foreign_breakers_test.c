@@ -66,6 +66,7 @@ static void scraped(struct fixture *f, const char *text) {
     struct sonde__scrape_take take = {.source = f->source, .config = &config};
     reader = (struct sonde__exposition){.samples_max = 1000, .sample = sonde__scrape_take_sample, .user = &take};
     assert_int_equal(sonde__exposition_read(&reader, text, strlen(text)), 0);
+    assert_int_equal(sonde__scrape_histogram_end(&take), 0);
     sonde_series_sweep(f->source);
 }
 
