@@ -28,7 +28,7 @@ static void ask(struct sonde__rabbitmq *rabbitmq);
 static void vhost_write(const struct sonde__rabbitmq *rabbitmq, char *ret_text, size_t size) {
     const struct sonde_string_list *vhosts = &rabbitmq->config->vhosts;
     ret_text[0] = '\0';
-    if (vhosts->count == 0)
+    if (rabbitmq->vhost >= vhosts->count)
         return;
     ret_text[0] = '/';
     (void)sonde__rest_escape(vhosts->items[rabbitmq->vhost], ret_text + 1, size - 1); /* checked: fits */

@@ -177,9 +177,11 @@ def mqtt():
     return started(start, "main")
 
 
-def rabbitmq(plugins=("rabbitmq_amqp1_0",)):
+def rabbitmq(plugins=("rabbitmq_amqp1_0",), config="", arguments=""):
     """One node of its own: cookie, name service (epmd) and files are private. Speaks AMQP 0-9-1 and, by the plugin, 1.0 at one
-    port. Ports: `management` is the HTTP API's, of plugin rabbitmq_management, and `prometheus` of rabbitmq_prometheus."""
+    port. Ports: `management` is the HTTP API's, of plugin rabbitmq_management, and `prometheus` of rabbitmq_prometheus; `stream`
+    is free, for rabbitmq_stream. config: more of rabbitmq.conf, with ports by name in braces. arguments: of
+    Erlang."""
     def start(server):
         if not os.access(RABBITMQ_SERVER, os.X_OK):
             raise Missing("rabbitmq-server is not installed")
@@ -191,13 +193,13 @@ def rabbitmq(plugins=("rabbitmq_amqp1_0",)):
             + (f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {ports['management']}\n"
                if "rabbitmq_management" in plugins else "")
             + (f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {ports['prometheus']}\n"
-               if "rabbitmq_prometheus" in plugins else ""))
+               if "rabbitmq_prometheus" in plugins else "") + config.format(**ports))
         env = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
         env |= {"HOME": str(home), "RABBITMQ_HOME": str(home), "RABBITMQ_NODENAME": "sonde@localhost", "LC_ALL": "C.UTF-8",
                 "RABBITMQ_CONF_ENV_FILE": os.devnull, "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
                 "RABBITMQ_MNESIA_BASE": str(home / "mnesia"), "RABBITMQ_LOG_BASE": str(home), "RABBITMQ_LOGS": "-",
                 "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"), "RABBITMQ_DIST_PORT": str(ports["dist"]),
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none " + arguments,
                 "ERL_EPMD_PORT": str(ports["epmd"]), "ERL_EPMD_ADDRESS": "127.0.0.1",
                 "RUNNING_UNDER_SYSTEMD": "true"}  # its script then becomes the server: no shell stays between
         server.run([find("epmd"), "-address", "127.0.0.1", "-port", str(ports["epmd"])], env, "epmd.log")
@@ -206,7 +208,7 @@ def rabbitmq(plugins=("rabbitmq_amqp1_0",)):
         hello = b"AMQP\x03\x01\x00\x00" if "rabbitmq_amqp1_0" in plugins else b"AMQP\x00\x00\x09\x01"
         server.wait(asks(hello, hello if hello[4] == 3 else b"\x01\x00\x00"))
         server.env = env  # for rabbitmqctl
-    return started(start, "main", "dist", "epmd", "management", "prometheus")
+    return started(start, "main", "dist", "epmd", "management", "prometheus", "stream")
 
 
 KAFKA_PROPERTIES = """process.roles=broker,controller
