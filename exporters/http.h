@@ -29,6 +29,7 @@ struct sonde_http_request {
     const struct sonde_string_map *headers; /* of the configuration; may be NULL */
     const char *content_type;               /* NULL = none */
     const char *content_encoding;           /* NULL = identity */
+    const char *response_header;            /* one more header of the answer that is wanted; NULL = none */
     const uint8_t *body;
     size_t body_size;
     uint64_t timeout_ns;      /* whole exchange */
@@ -48,6 +49,7 @@ struct sonde_http_response {
     const char *content_type; /* "" when absent */
     const char *retry_after;  /* raw header value, "" when absent */
     const char *date;         /* raw header value, "" when absent */
+    const char *header;       /* of request.response_header: raw value, "" when absent */
     const uint8_t *body;
     size_t body_size;
 };

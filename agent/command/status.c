@@ -183,6 +183,23 @@ static void write_collectors(const json_t *status, FILE *out) {
     }
 }
 
+static void write_discoveries(const json_t *status, FILE *out) {
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(status, "discoveries"), i, one) {
+        bool failing = json_is_true(json_object_get(one, "failing"));
+        fputs(i ? "  " : "discoveries:\n  ", out);
+        put_text(out, string_at(one, "receiver"));
+        fputc(' ', out);
+        put_text(out, string_at(one, "source"));
+        fputs(failing ? ": FAILING, " : ": good, ", out);
+        put_text(out, string_at(one, "address"));
+        fprintf(out, ", %lld targets%s", number_at(one, "targets"), failing ? ", " : "");
+        put_text(out, string_at(one, "trouble"));
+        fputc('\n', out);
+    }
+}
+
 int sonde__status_write(const json_t *status, FILE *out) {
     const json_t *ledger = json_object_get(status, "ledger");
     bool healthy = json_is_true(json_object_get(status, "healthy"));
@@ -204,6 +221,7 @@ int sonde__status_write(const json_t *status, FILE *out) {
     write_processors(status, out);
     write_exporters(status, out);
     write_collectors(status, out);
+    write_discoveries(status, out);
     fprintf(out, "queue: %lld of %lld bytes\n", number_at(json_object_get(status, "queue"), "bytes"),
             number_at(json_object_get(status, "queue"), "bytes_max"));
     fputs("ledger: ", out);

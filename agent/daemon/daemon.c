@@ -120,11 +120,13 @@ static int failed(const char *kind, const char *name, const char *text, int erro
 }
 
 static int open_inlets(struct sonde_daemon *daemon) {
+    uint8_t resource[SONDE__SELF_RESOURCE_SIZE_MAX];
     struct sonde_receiver_env env = {.loop = daemon->loop,
                                      .seams = daemon->seams,
                                      .queue = daemon->queue,
                                      .ledger = &daemon->ledger,
                                      .series = daemon->series,
+                                     .resource = sonde__self_resource(daemon, resource),
                                      .processing = &daemon->processing,
                                      .steering = &daemon->steering,
                                      .socket_path = daemon->socket_path,

@@ -44,7 +44,8 @@ struct exchange {
     uint8_t *body; /* owned */
     size_t body_size, body_capacity, body_max, headers_size;
     bool too_big, no_memory;
-    char content_type[128], retry_after[64], date[64];
+    const char *wanted_header; /* borrowed; NULL = none */
+    char content_type[128], retry_after[64], date[64], header[256];
     char error_text[CURL_ERROR_SIZE];
 };
 TAILQ_HEAD(exchange_list, exchange);
@@ -187,10 +188,13 @@ static size_t on_header(char *data, size_t size, size_t count, void *user) {
         return length + 1; /* anything but length ends the transfer */
     }
     if (length >= 5 && memcmp(data, "HTTP/", 5) == 0)
-        exchange->content_type[0] = exchange->retry_after[0] = exchange->date[0] = '\0'; /* after a 1xx */
+        exchange->content_type[0] = exchange->retry_after[0] = exchange->date[0] = exchange->header[0] =
+            '\0'; /* after a 1xx */
     header_take(data, length, "content-type", exchange->content_type, sizeof exchange->content_type);
     header_take(data, length, "retry-after", exchange->retry_after, sizeof exchange->retry_after);
     header_take(data, length, "date", exchange->date, sizeof exchange->date);
+    if (exchange->wanted_header)
+        header_take(data, length, exchange->wanted_header, exchange->header, sizeof exchange->header);
     return length;
 }
 
@@ -248,6 +252,7 @@ static void exchange_end(struct exchange *exchange, CURLcode code) {
                                                  .content_type = exchange->content_type,
                                                  .retry_after = exchange->retry_after,
                                                  .date = exchange->date,
+                                                 .header = exchange->header,
                                                  .body = exchange->body,
                                                  .body_size = exchange->body_size};
     /* Out of the list and out of libcurl first: done may start others, or destroy the client. */
@@ -395,6 +400,7 @@ static int http_start(void *self, const struct sonde_http_request *request, sond
     if (!exchange)
         return -ENOMEM;
     *exchange = (struct exchange){.client = client, .done = done, .user = user, .body_max = request->response_size_max};
+    exchange->wanted_header = request->response_header;
     TAILQ_INSERT_TAIL(&client->exchanges, exchange, link);
     exchange->easy = curl_easy_init();
     if (!exchange->easy || !headers_make(exchange, request) || set_request(exchange, request) != CURLE_OK ||

@@ -4,6 +4,7 @@
 #ifndef SONDE_AGENT_RECEIVER_H
 #define SONDE_AGENT_RECEIVER_H
 
+#include "agent/discover/discover.h"
 #include "agent/ledger/ledger.h"
 #include "agent/loop/loop.h"
 #include "agent/process/processor.h"
@@ -30,6 +31,7 @@ struct sonde_receiver_env {
     struct sonde_queue *queue;
     struct sonde_ledger *ledger;
     struct sonde_series_store *series;
+    struct sonde_bytes resource; /* the agent's own Resource message, for series about the receiver; until create returns */
     const struct sonde_processing *processing; /* look at what is taken in; NULL = nobody */
     struct sonde_steering *steering;           /* what is wanted of services; NULL = nothing ever */
     const char
@@ -64,6 +66,8 @@ struct sonde_receiver_ops {
     void (*pull_end)(void *self); /* who did not is late: counted, and not waited for until it has answered */
     /** Calls visit for each peer. Optional. */
     void (*peers)(void *self, void (*visit)(void *user, const struct sonde_peer_view *peer), void *user);
+    /** Calls visit for each registry that it asks for targets. Optional. */
+    void (*discoveries)(void *self, void (*visit)(void *user, const struct sonde_discovery_view *view), void *user);
     void (*destroy)(void *self); /* mandatory; NULL is fine */
 };
 

@@ -5,11 +5,13 @@
 #ifndef SONDE_AGENT_RECEIVE_SCRAPE_H
 #define SONDE_AGENT_RECEIVE_SCRAPE_H
 
+#include "agent/discover/discover.h"
 #include "agent/receive/exposition.h"
 #include "agent/receive/receiver.h"
 #include "exporters/http.h"
 
 #define SONDE__SCRAPE_TARGETS_MAX       1024u
+#define SONDE__SCRAPE_SECRET_SIZE_MAX   4096u
 #define SONDE__SCRAPE_URL_SIZE_MAX      1024u
 #define SONDE__SCRAPE_INSTANCE_SIZE_MAX 300u
 #define SONDE__SCRAPE_LABELS_MAX        16u /* labels of the configuration; SONDE_SERIES_ATTRIBUTES_MAX with the sample's */
@@ -24,7 +26,11 @@ struct sonde__scrape_config {
     bool honor_labels;
     char *ca_file, *cert_file, *key_file;
     bool insecure_skip_verify;
+    struct sonde_discover_config discover;
 };
+extern const struct sonde_option sonde__scrape_options[]; /* scrape_options.c */
+/** Returns 0, SONDE_EINVALID with a text. */
+int sonde__scrape_check(const struct sonde__scrape_config *config, char *text, size_t size);
 
 enum sonde__scrape_trouble {
     SONDE__SCRAPE_TIMEOUT = 0,
@@ -55,6 +61,15 @@ struct sonde__scrape_address {
 int sonde__scrape_address_parse(const char *target, const char *scheme, const char *path,
                                 struct sonde__scrape_address *ret_address);
 
+/** What a target said of itself in target_info; as much as fits. */
+#define SONDE__SCRAPE_TOLD_MAX 32u
+struct sonde__scrape_told {
+    size_t count;
+    struct {
+        char name[SONDE_KEY_SIZE_MAX + 1], value[256];
+    } labels[SONDE__SCRAPE_TOLD_MAX];
+};
+
 /** What all targets of a receiver share; borrowed by them. */
 struct sonde__scrape_shared {
     const struct sonde__scrape_config *config;
@@ -62,12 +77,23 @@ struct sonde__scrape_shared {
     struct sonde_tls_options tls;
     struct sonde_string_map headers;      /* with ours; strings borrowed or owned by the receiver */
     struct sonde__exposition *exposition; /* working memory, one answer at a time */
+    struct sonde__scrape_told *told;      /* so is this */
+};
+
+/** Who named a target. */
+struct sonde__scrape_origin {
+    const char *source; /* static, "consul" */
+    const struct sonde_discovered *found;
 };
 
 struct sonde__scrape_target;
-/** first_ns: monotonic time of the first scrape. Returns 0, -ENOMEM, SONDE_EINVALID. */
-int sonde__scrape_target_create(struct sonde__scrape_shared *shared, const char *target, uint64_t first_ns,
+/** first_ns: monotonic time of the first scrape. origin: copied; NULL = the configuration.
+ *  Returns 0, -ENOMEM, SONDE_EINVALID. */
+int sonde__scrape_target_create(struct sonde__scrape_shared *shared, const char *target,
+                                const struct sonde__scrape_origin *origin, uint64_t first_ns,
                                 struct sonde__scrape_target **ret_target);
+/** NULL = the configuration. */
+const struct sonde__scrape_origin *sonde__scrape_target_origin(const struct sonde__scrape_target *target);
 void sonde__scrape_target_stop(struct sonde__scrape_target *target);
 /** With its series. NULL is fine. */
 void sonde__scrape_target_destroy(struct sonde__scrape_target *target);
@@ -94,6 +120,7 @@ struct sonde__scrape_take {
     const struct sonde__scrape_config *config;
     uint64_t left_out;
     struct sonde__scrape_histogram histogram;
+    struct sonde__scrape_told *told; /* takes target_info, which is then no sample; NULL = it is one */
 };
 int sonde__scrape_take_sample(void *take, const struct sonde__exposition_sample *sample);
 /** A histogram's sample, and the end of all. Return as sonde__scrape_take_sample(). */
@@ -102,5 +129,14 @@ int sonde__scrape_histogram_end(struct sonde__scrape_take *take);
 /** Sets a value, which has neither name nor attributes yet, as the series of a sample. created: Unix seconds, 0 = not known. */
 int sonde__scrape_set(struct sonde__scrape_take *take, const struct sonde__exposition_sample *sample,
                       struct sonde_series_value *value, double created);
+
+#define SONDE__SCRAPE_RESOURCE_SIZE_MAX 8192u
+/** The Resource message of a target. Of service.*: what the target says of itself, else what discovery says where `labels`
+ *  has no such name, else job and host:port. */
+struct sonde_bytes sonde__scrape_resource(const struct sonde__scrape_config *config,
+                                          const struct sonde__scrape_address *address,
+                                          const struct sonde__scrape_origin *origin,
+                                          const struct sonde__scrape_told *told,
+                                          uint8_t buffer[SONDE__SCRAPE_RESOURCE_SIZE_MAX]);
 
 #endif

@@ -61,6 +61,22 @@ static size_t attributes_make(const struct sonde__scrape_config *config, const s
     return count;
 }
 
+/* Several target_info: the first of a name counts. */
+static void take_info(struct sonde__scrape_told *told, const struct sonde__exposition_sample *sample) {
+    for (size_t i = 0; i < sample->label_count && told->count < SONDE__SCRAPE_TOLD_MAX; i++) {
+        const struct sonde__exposition_label *label = &sample->labels[i];
+        size_t k = 0;
+        while (k < told->count && strcmp(told->labels[k].name, label->name) != 0)
+            k++;
+        if (k < told->count || label->name_size > SONDE_KEY_SIZE_MAX ||
+            label->value_size >= sizeof told->labels->value || memchr(label->value, '\0', label->value_size))
+            continue;
+        memcpy(told->labels[k].name, label->name, label->name_size + 1);
+        memcpy(told->labels[k].value, label->value, label->value_size + 1);
+        told->count++;
+    }
+}
+
 int sonde__scrape_set(struct sonde__scrape_take *take, const struct sonde__exposition_sample *sample,
                       struct sonde_series_value *value, double created) {
     struct sonde_attribute attributes[SONDE__EXPOSITION_LABELS_MAX + SONDE__SCRAPE_LABELS_MAX];
@@ -84,6 +100,10 @@ int sonde__scrape_take_sample(void *user, const struct sonde__exposition_sample 
     struct sonde__scrape_take *take = user;
     struct sonde_series_value value = {
         .kind = kind_of(sample), .is_double = true, .float64 = sample->value, .start_is_unknown = true};
+    if (take->told && strcmp(sample->name, "target_info") == 0) {
+        take_info(take->told, sample);
+        return 0;
+    }
     if (sample->type == SONDE__EXPOSITION_HISTOGRAM)
         return sonde__scrape_histogram_sample(take, sample);
     return sonde__scrape_set(take, sample, &value, sample->is_created ? sample->value : 0);

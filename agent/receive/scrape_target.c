@@ -3,7 +3,7 @@
  * A scrape holds or it does not: what came of an answer that was refused half-way is taken out again. */
 #include "agent/log.h"
 #include "agent/receive/scrape.h"
-#include "instrumentation/wire/writer.h"
+#include "instrumentation/metric/attributes.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <sonde/err.h>
@@ -16,6 +16,8 @@
 struct sonde__scrape_target {
     struct sonde__scrape_shared *shared;
     struct sonde__scrape_address address;
+    struct sonde__scrape_origin origin; /* found: owned; NULL = the configuration */
+    uint64_t resource_hash;
     struct sonde_series_source *source;
     struct sonde_timer *timer;
     void *exchange; /* NULL = none under way */
@@ -86,6 +88,33 @@ static void put_health(struct sonde__scrape_target *target, bool up, uint64_t sa
                   target->left_out, NULL);
 }
 
+/* ---- whose the series are ---- */
+
+const struct sonde__scrape_origin *sonde__scrape_target_origin(const struct sonde__scrape_target *target) {
+    return target->origin.found ? &target->origin : NULL;
+}
+
+/* Makes the source, or another one when what the target says of itself changed.
+ * Returns 0 (ret_is_new: it has no series yet), -ENOMEM. */
+static int source_settle(struct sonde__scrape_target *target, bool *ret_is_new) {
+    uint8_t buffer[SONDE__SCRAPE_RESOURCE_SIZE_MAX];
+    struct sonde_series_source *source;
+    struct sonde_bytes resource = sonde__scrape_resource(
+        target->shared->config, &target->address, sonde__scrape_target_origin(target), target->shared->told, buffer);
+    uint64_t hash = sonde__bytes_hash(resource.data, resource.size, 0);
+    *ret_is_new = false;
+    if (target->source && hash == target->resource_hash)
+        return 0;
+    int err = sonde_series_source_create(target->shared->env.series, resource, &source);
+    if (err)
+        return err;
+    sonde_series_source_destroy(target->source);
+    target->source = source;
+    target->resource_hash = hash;
+    *ret_is_new = true;
+    return 0;
+}
+
 /* ---- the end of a scrape ---- */
 
 static void again(struct sonde__scrape_target *target) {
@@ -129,20 +158,38 @@ static bool format_of(const char *content_type, bool *ret_openmetrics) {
     return *ret_openmetrics || !*content_type || type_is(content_type, "text/plain");
 }
 
-static void read_answer(struct sonde__scrape_target *target, const struct sonde_http_response *response) {
+/* Samples into the source; target_info stands anywhere among them. */
+static int read_samples(struct sonde__scrape_target *target, const struct sonde_http_response *response,
+                        bool is_openmetrics, uint64_t *ret_left_out) {
     struct sonde__exposition *exposition = target->shared->exposition;
     const struct sonde__scrape_config *config = target->shared->config;
-    struct sonde__scrape_take take = {.source = target->source, .config = config};
-    char text[160];
-    *exposition = (struct sonde__exposition){
-        .samples_max = (uint64_t)config->sample_limit, .sample = sonde__scrape_take_sample, .user = &take};
-    if (!format_of(response->content_type, &exposition->is_openmetrics)) {
-        fail(target, SONDE__SCRAPE_TYPE, response->content_type);
-        return;
-    }
+    struct sonde__scrape_take take = {.source = target->source, .config = config, .told = target->shared->told};
+    target->shared->told->count = 0;
+    *exposition = (struct sonde__exposition){.is_openmetrics = is_openmetrics,
+                                             .samples_max = (uint64_t)config->sample_limit,
+                                             .sample = sonde__scrape_take_sample,
+                                             .user = &take};
     int err = sonde__exposition_read(exposition, (const char *)response->body, response->body_size);
     if (!err)
         err = sonde__scrape_histogram_end(&take);
+    *ret_left_out = take.left_out;
+    return err;
+}
+
+static void read_answer(struct sonde__scrape_target *target, const struct sonde_http_response *response) {
+    struct sonde__exposition *exposition = target->shared->exposition;
+    uint64_t left_out;
+    char text[160];
+    bool is_openmetrics, is_new = false;
+    if (!format_of(response->content_type, &is_openmetrics)) {
+        fail(target, SONDE__SCRAPE_TYPE, response->content_type);
+        return;
+    }
+    int err = read_samples(target, response, is_openmetrics, &left_out);
+    if (!err)
+        err = source_settle(target, &is_new);
+    if (!err && is_new)
+        err = read_samples(target, response, is_openmetrics, &left_out);
     if (err) {
         sonde_series_expire(target->source); /* what it has set so far, too */
         (void)snprintf(text, sizeof text, "line %u: %s", exposition->line,
@@ -158,7 +205,7 @@ static void read_answer(struct sonde__scrape_target *target, const struct sonde_
         sonde_agent_log(SONDE_LOG_INFO, "target answers again", "receiver=%s target=%s", target->shared->env.name,
                         sonde_agent_log_quote(target->address.instance));
     target->reported = SONDE__SCRAPE_TROUBLE_COUNT;
-    note_left_out(target, take.left_out);
+    note_left_out(target, left_out);
     put_health(target, true, exposition->samples);
     sonde_series_sweep(target->source);
     again(target);
@@ -218,25 +265,32 @@ static void on_timer(void *user) {
 
 /* ---- life ---- */
 
-static int source_create(struct sonde__scrape_target *target) {
-    uint8_t bytes[2048];
-    struct sonde__writer out;
-    const struct sonde__scrape_address *address = &target->address;
-    const struct sonde_attribute attributes[] = {
-        sonde_attribute_string(SONDE_KEY("service.name"), target->shared->config->job),
-        sonde_attribute_string(SONDE_KEY("service.instance.id"), address->instance),
-        sonde_attribute_string(SONDE_KEY("server.address"), address->host),
-        sonde_attribute_int64(SONDE_KEY("server.port"), address->port),
-        sonde_attribute_string(SONDE_KEY("url.scheme"), address->scheme),
-    };
-    sonde__writer_init(&out, bytes, sizeof bytes);
-    for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
-        sonde__write_attribute(&out, 1, &attributes[i], 512); /* Resource.attributes */
-    struct sonde_bytes resource = {bytes, sonde__writer_size(&out)};
-    return sonde_series_source_create(target->shared->env.series, resource, &target->source);
+/* What a registry says goes into an URL. */
+static bool is_path(const char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text <= ' ' || *text == 0x7f || *text == '#')
+            return false;
+    return true;
 }
 
-int sonde__scrape_target_create(struct sonde__scrape_shared *shared, const char *text, uint64_t first_ns,
+static int locate(struct sonde__scrape_target *target, const char *text, const struct sonde__scrape_origin *origin) {
+    const struct sonde__scrape_config *config = target->shared->config;
+    if (!origin)
+        return sonde__scrape_address_parse(text, config->scheme, config->metrics_path, &target->address);
+    const char *const *fields = origin->found->fields;
+    const char *scheme = fields[SONDE_DISCOVERED_SCHEME], *path = fields[SONDE_DISCOVERED_PATH];
+    if (strstr(text, "://") || !is_path(path)) /* an URL is for the configuration to give */
+        return SONDE_EINVALID;
+    target->origin = (struct sonde__scrape_origin){origin->source,
+                                                   sonde__discovered_copy(&target->shared->env.seams->alloc, fields)};
+    if (!target->origin.found)
+        return -ENOMEM;
+    return sonde__scrape_address_parse(text, *scheme ? scheme : config->scheme, *path ? path : config->metrics_path,
+                                       &target->address);
+}
+
+int sonde__scrape_target_create(struct sonde__scrape_shared *shared, const char *text,
+                                const struct sonde__scrape_origin *origin, uint64_t first_ns,
                                 struct sonde__scrape_target **ret_target) {
     const struct sonde_seams *seams = shared->env.seams;
     struct sonde__scrape_target *target = sonde_alloc_new(&seams->alloc, sizeof *target);
@@ -246,9 +300,11 @@ int sonde__scrape_target_create(struct sonde__scrape_shared *shared, const char 
                                             .reported = SONDE__SCRAPE_TROUBLE_COUNT,
                                             .created_unix_ns = seams->time.unix_ns(seams->time.self),
                                             .next_ns = first_ns};
-    int err = sonde__scrape_address_parse(text, shared->config->scheme, shared->config->metrics_path, &target->address);
+    bool is_new;
+    int err = locate(target, text, origin);
+    shared->told->count = 0;
     if (!err)
-        err = source_create(target);
+        err = source_settle(target, &is_new);
     if (!err)
         err = sonde_timer_create(shared->env.loop, on_timer, target, &target->timer);
     if (err) {
@@ -274,5 +330,6 @@ void sonde__scrape_target_destroy(struct sonde__scrape_target *target) {
         target->shared->env.http.cancel(target->shared->env.http.self, target->exchange);
     sonde_timer_destroy(target->timer);
     sonde_series_source_destroy(target->source);
+    sonde_alloc_free(&target->shared->env.seams->alloc, (void *)(uintptr_t)target->origin.found);
     sonde_alloc_free(&target->shared->env.seams->alloc, target);
 }

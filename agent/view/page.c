@@ -278,6 +278,27 @@ static void collectors(const json_t *status, uint64_t now_unix_ns, FILE *out) {
     foot(out);
 }
 
+static void discoveries(const json_t *status, uint64_t now_unix_ns, FILE *out) {
+    static const char *const columns[] = {"discovery", "receiver", "state", "address", "#targets", "last success", NULL};
+    const json_t *list = json_object_get(status, "discoveries"), *one;
+    size_t i;
+    if (json_array_size(list) == 0)
+        return;
+    head(out, "Discovery", columns);
+    json_array_foreach(list, i, one) {
+        fputs("<tr>", out);
+        cell(out, string_at(one, "source"));
+        cell(out, string_at(one, "receiver"));
+        cell_light(out, !true_at(one, "failing"), number_at(one, "last_success_unix_ns") ? "good" : "not answered yet",
+                   string_at(one, "trouble"));
+        cell(out, string_at(one, "address"));
+        cell_number(out, number_at(one, "targets"));
+        cell_age(out, number_at(one, "last_success_unix_ns"), now_unix_ns);
+        fputs("</tr>\n", out);
+    }
+    foot(out);
+}
+
 void sonde__page_write(const json_t *status, uint64_t now_unix_ns, FILE *out) {
     const json_t *problems = json_object_get(status, "problems"), *one, *queue = json_object_get(status, "queue");
     size_t i;
@@ -308,5 +329,6 @@ void sonde__page_write(const json_t *status, uint64_t now_unix_ns, FILE *out) {
     ledger(status, out);
     peers(status, out);
     collectors(status, now_unix_ns, out);
+    discoveries(status, now_unix_ns, out);
     fputs("</body></html>\n", out);
 }

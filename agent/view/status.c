@@ -7,6 +7,7 @@
  *                "request_errors","retries","bytes_sent","bytes_uncompressed","requests_in_flight","breaker",
  *                "signals":{SIGNAL:{"appended","queued","in_flight","delivered","refused","dropped":{REASON:n}}}}],
  *  "processors":[{"name","figures":{NAME:n}}],
+ *  "discoveries":[{"receiver","source","address","failing","trouble","targets","last_success_unix_ns"}],
  *  "collectors":[{"name","address","failing","trouble","last_success_unix_ns"}], "queue":{"bytes","bytes_max"},
  * "series":{"sources","series"}, "steering":[{"service","ratio","log_level","by"}], ratio and log_level where they are set
  *  "ledger":{"balanced","text","early_released","evictions","exporters":[{"name","signals" as above}]}, "wakeups"}
@@ -180,6 +181,27 @@ static json_t *collector_json(const struct sonde__probe *probe) {
     return one;
 }
 
+/* As with collectors. */
+static void add_discovery(void *user, const struct sonde_discovery_view *view) {
+    json_t *one = json_object();
+    (void)json_object_set_new(one, "receiver", text_of(view->receiver));
+    (void)json_object_set_new(one, "source", text_of(view->source));
+    (void)json_object_set_new(one, "address", text_of(view->address));
+    (void)json_object_set_new(one, "failing", json_boolean(view->trouble[0] != '\0'));
+    (void)json_object_set_new(one, "trouble", text_of(view->trouble));
+    put(one, "targets", view->targets);
+    put(one, "last_success_unix_ns", view->last_success_unix_ns);
+    (void)json_array_append_new((json_t *)user, one);
+}
+
+static json_t *discoveries_json(const struct sonde_daemon *daemon) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < daemon->inlet_count; i++)
+        if (daemon->inlets[i].ops->discoveries)
+            daemon->inlets[i].ops->discoveries(daemon->inlets[i].self, add_discovery, all);
+    return all;
+}
+
 static json_t *steering_json(const struct sonde_steering *steering) {
     json_t *all = json_array();
     for (size_t i = 0; i < steering->count; i++) {
@@ -270,6 +292,7 @@ json_t *sonde__status_json(struct sonde_daemon *daemon) {
     (void)json_object_set_new(status, "exporters", exporters);
     (void)json_object_set_new(status, "processors", processors_json(&daemon->processing));
     (void)json_object_set_new(status, "collectors", collectors);
+    (void)json_object_set_new(status, "discoveries", discoveries_json(daemon));
     (void)json_object_set_new(status, "ledger", ledger_json(daemon, problems));
     (void)json_object_set_new(status, "healthy", json_boolean(json_array_size(problems) == 0));
     (void)json_object_set_new(status, "problems", problems);

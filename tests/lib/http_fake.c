@@ -26,13 +26,19 @@ static int fake_start(void *self, const struct sonde_http_request *request, sond
     uint8_t *body = malloc(request->body_size + 1);
     if (!exchange || !body)
         abort();
-    memcpy(body, request->body, request->body_size);
+    if (request->body_size)
+        memcpy(body, request->body, request->body_size);
     (void)snprintf(exchange->method, sizeof exchange->method, "%s", request->method);
     (void)snprintf(exchange->url, sizeof exchange->url, "%s", request->url);
     (void)snprintf(exchange->content_type, sizeof exchange->content_type, "%s",
                    request->content_type ? request->content_type : "");
     (void)snprintf(exchange->content_encoding, sizeof exchange->content_encoding, "%s",
                    request->content_encoding ? request->content_encoding : "");
+    (void)snprintf(exchange->response_header, sizeof exchange->response_header, "%s",
+                   request->response_header ? request->response_header : "");
+    for (size_t i = 0, at = 0; request->headers && i < request->headers->count && at < sizeof exchange->headers; i++)
+        at += (size_t)snprintf(exchange->headers + at, sizeof exchange->headers - at, "%s: %s\n",
+                               request->headers->keys[i], request->headers->values[i]);
     exchange->body = body;
     exchange->body_size = request->body_size;
     exchange->response_size_max = request->response_size_max;
@@ -80,6 +86,7 @@ void http_fake_respond(struct http_fake *fake, size_t index, struct sonde_http_r
     response.content_type = response.content_type ? response.content_type : "";
     response.retry_after = response.retry_after ? response.retry_after : "";
     response.date = response.date ? response.date : "";
+    response.header = response.header ? response.header : "";
     exchange->done(exchange->user, &response);
 }
 

@@ -6,8 +6,10 @@
 #include "exporters/http.h"
 
 struct http_fake_exchange {
-    char method[8], url[256], content_type[64], content_encoding[16];
-    uint8_t *body; /* a copy, owned */
+    char method[8], url[1024], content_type[64], content_encoding[16];
+    char headers[512];        /* "Name: value\n" of each of the configuration's, as many as fit */
+    char response_header[64]; /* the one that is wanted; "" = none */
+    uint8_t *body;            /* a copy, owned */
     size_t body_size, response_size_max;
     uint64_t timeout_ns;
     bool open; /* neither answered nor cancelled */

@@ -28,7 +28,7 @@ HOMES = {
     "microhttpd.h": ["examples/", "tests/"],
 }
 SOCKET_HOMES = ["instrumentation/link/", "agent/", "examples/", "tests/"]
-SOCKET_BANNED = ["agent/queue/", "agent/ledger/", "agent/series/", "agent/process/", "agent/config/"]
+SOCKET_BANNED = ["agent/queue/", "agent/ledger/", "agent/series/", "agent/process/", "agent/config/", "agent/discover/"]
 
 
 def starts(path, prefixes):
