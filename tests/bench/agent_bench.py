@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples" / "shop"))
@@ -24,6 +25,7 @@ SETTLE_SECONDS = 15  # the agent gives a burst's memory back
 CONFIG = """\
 agent:
   listen: 127.0.0.1:{page}
+  metrics_interval: {metrics_interval}
   socket: {dir}/agent.sock
 exporters:
   otlp_http:
@@ -48,7 +50,7 @@ class Swallow(http.server.BaseHTTPRequestHandler):
 
 
 class Agent:
-    def __init__(self, build):
+    def __init__(self, build, more="", metrics_interval="60s"):
         self.build = pathlib.Path(build).resolve()
         self.temporary = tempfile.TemporaryDirectory(prefix="sonde-bench-")
         self.dir = pathlib.Path(self.temporary.name)
@@ -56,7 +58,8 @@ class Agent:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.page = free_port()
         path = self.dir / "sonded.yaml"
-        path.write_text(CONFIG.format(page=self.page, dir=self.dir, sink=self.server.server_port))
+        path.write_text(CONFIG.format(page=self.page, dir=self.dir, sink=self.server.server_port,
+                                       metrics_interval=metrics_interval) + more)
         self.process = Process("sonded", [self.build / "agent" / "sonded", "--config", path], self.dir)
         wait_until(self.ready, 30, "agent ready")
 
@@ -146,6 +149,68 @@ def sagas_100k_rss(build):
         agent.close()
 
 
+def rabbitmq_pages(count, size):
+    """Answers of a management API with so many queues, by path and page."""
+    def stats(i):
+        return {"publish": 1000 + i, "deliver_get": 900 + i, "ack": 890 + i, "redeliver": i % 7}
+    queues = [{"name": f"service-{i % 100}.work.queue-{i:05}", "vhost": f"team-{i % 10}", "type": "classic"} for i in range(count)]
+    messages = [q | {"state": "running", "messages_ready": i % 50, "messages_unacknowledged": i % 5} for i, q in enumerate(queues)]
+    details = [q | {"messages": i % 50 + i % 5, "consumers": i % 3, "message_bytes": i * 100, "head_message_timestamp": 1700000000 + i,
+                    "message_stats": stats(i)} for i, q in enumerate(queues)]
+    found, pages = {}, (count + size - 1) // size
+    for path, items in (("/api/queues", messages), ("/api/queues/detailed", details)):
+        for page in range(pages):
+            part = items[page * size:(page + 1) * size]
+            found[path, page + 1] = json.dumps({"filtered_count": count, "item_count": len(part), "items": part, "page": page + 1,
+                                                "page_count": pages, "page_size": size, "total_count": count}).encode()
+    return found
+
+
+class Management(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    pages, polls, full = {}, 0, 0
+
+    def do_GET(self):
+        parts = urllib.parse.urlsplit(self.path)
+        query = urllib.parse.parse_qs(parts.query)
+        body = {"/api/overview": b'{"cluster_name":"bench","message_stats":{"drop_unroutable":1}}', "/api/nodes": b"[]"}.get(parts.path)
+        if body is None:
+            page = int(query["page"][0])
+            body = self.pages[parts.path, page]
+            Management.polls += page == 1 and parts.path == "/api/queues"
+            Management.full += page == 1 and parts.path != "/api/queues"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def rabbitmq_10k(build):
+    """CPU of the agent for a poll of 10,000 queues: messages with each, and all that is known of them with every second."""
+    Management.pages = rabbitmq_pages(10000, 500)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Management)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    agent = Agent(build, "collectors:\n  rabbitmq: {source: management, addresses: "
+                         f'["127.0.0.1:{server.server_port}"], interval: 1500ms, detail_interval: 3s}}\n', metrics_interval="1h")
+    try:
+        wait_until(lambda: Management.full == 2, 60, "two polls with all")
+        runs = []
+        for _ in range(ROUNDS):
+            polls, cpu = Management.polls, agent.cpu_ns()
+            wait_until(lambda: Management.polls == polls + 2, 60, "two polls")
+            runs.append((agent.cpu_ns() - cpu) / 2e6)
+        line("rabbitmq_10k", statistics.median(runs), "ms a poll", 0, ROUNDS)
+        print(json.dumps({"rss_mib": round(agent.memory_mib("VmRSS"), 1)}), file=sys.stderr)
+    finally:
+        agent.close()
+        server.shutdown()
+
+
 def memory(names, build):
     agent = Agent(build)
     try:
@@ -157,7 +222,7 @@ def memory(names, build):
         agent.close()
 
 
-FIGURES = ["agent_gzip", "agent_10k_cpu", "agent_rss_idle", "agent_private_idle", "sagas_100k_rss"]
+FIGURES = ["agent_gzip", "agent_10k_cpu", "agent_rss_idle", "agent_private_idle", "rabbitmq_10k", "sagas_100k_rss"]
 
 
 def main():
@@ -179,6 +244,8 @@ def main():
                 agent.close()
     if {"agent_rss_idle", "agent_private_idle"} & set(names):
         memory(names, arguments.build)
+    if "rabbitmq_10k" in names:
+        rabbitmq_10k(arguments.build)
     if "sagas_100k_rss" in names:
         sagas_100k_rss(arguments.build)
     return 0
