@@ -25,6 +25,7 @@ struct sonde_metric {
     bool is_delta;                               /* its points were made deltas (OTLP); the feed's are cumulative */
     const void *source;                          /* the feed's own */
     uint32_t number;
+    uint32_t id; /* of the source; stays the metric's, whatever else comes and goes */
 };
 
 static inline bool sonde_metric_is_exponential(const struct sonde_metric *metric) {
@@ -56,6 +57,22 @@ struct sonde_metric_feed {
     /** The next point of a metric; *at begins as 0. */
     bool (*next_point)(void *self, const struct sonde_metric *metric, uint32_t *at,
                        struct sonde_metric_point *ret_point);
+
+    /* For those who read a piece at a time, while the feed changes in between. */
+
+    /** From hold(true) on, what source handles stand for is not freed, though it may be gone. hold(false) gives it up;
+     *  holds count. */
+    void (*hold)(void *self, bool is_held);
+    /** The next source; *at begins as NULL. Between two calls sources may come (those are left out) and go. */
+    bool (*next_source)(void *self, const void **at);
+    /** Brings a source's values up to date; exemplars: those, too. */
+    void (*refresh)(void *self, const void *source, bool exemplars);
+    /** The next metric of a source; *number begins as 0. Not to be gone on with after a piece. */
+    bool (*source_metric)(void *self, const void *source, uint32_t *number, struct sonde_metric *ret_metric);
+    /** A metric, as it is now. False: it is gone, or its source is. */
+    bool (*find)(void *self, const void *source, uint32_t id, struct sonde_metric *ret_metric);
+    /** Whoever reads has got the source's exemplars. */
+    void (*exemplars_shown)(void *self, const void *source);
     void *self;
 };
 

@@ -38,6 +38,22 @@ const struct sonde_option sonde_config_agent_options[] = {
     ROW(STRING_MAP, service_log_levels, "service_log_levels", .default_text = "",
         .sentence = "Least severe log records that services record (trace, debug, info, warn, error, fatal), by "
                     "service.name, \"*\" for all others. `sonde log-level` changes it."),
+    ROW(ENUM, prometheus.strategy, "prometheus.translation_strategy", .default_text = "UnderscoreEscapingWithSuffixes",
+        .values = sonde_prometheus_strategies,
+        .sentence =
+            "How names of metrics and labels become Prometheus names on /metrics; what a scraper cannot read in "
+            "UTF-8 is escaped as it asks."),
+    ROW(BOOL, prometheus.scope_labels, "prometheus.scope_labels", .default_text = "true",
+        .sentence = "Series on /metrics have the labels otel_scope_name, _version, _schema_url and the scope's "
+                    "attributes."),
+    ROW(BOOL, prometheus.target_info, "prometheus.target_info", .default_text = "true",
+        .sentence = "/metrics has target_info, with the attributes of each resource."),
+    ROW(BOOL, prometheus.exemplars, "prometheus.exemplars", .default_text = "true",
+        .sentence = "/metrics shows exemplars, in OpenMetrics and protobuf."),
+    ROW(BOOL, prometheus.created, "prometheus.created", .default_text = "true",
+        .sentence =
+            "/metrics shows in OpenMetrics when counters and histograms began, as _created lines (a series more "
+            "each, for a Prometheus without start times); protobuf has it anyway."),
     SONDE_OPTION_END,
 };
 const struct sonde_option sonde_config_queue_options[] = {

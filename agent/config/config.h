@@ -13,6 +13,7 @@
 #include "agent/process/processor.h"
 #include "agent/receive/receiver.h"
 #include "exporters/exporter.h"
+#include "exporters/prometheus/dialect.h"
 #include <stdio.h>
 
 enum sonde_config_section {
@@ -35,6 +36,7 @@ struct sonde_config_agent {
     uint64_t metrics_interval_ns, shutdown_timeout_ns;
     int log_level; /* enum sonde_log_level */
     struct sonde_string_map sampling, service_log_levels;
+    struct sonde_prometheus_settings prometheus;
 };
 
 /** What may be configured: the registries, or a test's own. All borrowed. */

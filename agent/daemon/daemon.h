@@ -50,6 +50,14 @@ struct sonde__seen {
     uint64_t records[SONDE_SIGNAL_COUNT], dropped, gone; /* of processes that are gone, and how many those are */
 };
 
+/* Scrapes of /metrics, and what the last whole one left out. */
+enum { SONDE__SCRAPE_DONE = 0, SONDE__SCRAPE_BROKEN, SONDE__SCRAPE_REFUSED, SONDE__SCRAPE_COUNT };
+enum { SONDE__LEFT_OUT_TYPE = 0, SONDE__LEFT_OUT_NAME, SONDE__LEFT_OUT_BUCKETS, SONDE__LEFT_OUT_COUNT };
+struct sonde__scraping {
+    uint32_t open;
+    uint64_t scrapes[SONDE__SCRAPE_COUNT], left_out[SONDE__LEFT_OUT_COUNT];
+};
+
 enum sonde__daemon_state { SONDE__DAEMON_STARTING = 0, SONDE__DAEMON_RUNNING, SONDE__DAEMON_STOPPING };
 
 struct sonde_daemon {
@@ -79,6 +87,7 @@ struct sonde_daemon {
     struct sonde_timer *metrics_timer, *notify_timer, *stop_timer, *rest_timer, *losses_timer, *pull_timer;
     struct sonde__notify notify;
     uint64_t start_unix_ns, start_ns, stop_at_ns;
+    struct sonde__scraping scraping;
     uint64_t progress, progress_ns; /* sum of what moved at the exporters, and when it last changed */
     uint64_t rest_appended;         /* to the queue, when it was last looked whether all is quiet */
     bool rest_set;

@@ -22,6 +22,7 @@ static bool metric_at(const struct sonde_series_source *source, uint32_t number,
     if (series_is_pushed(source, number)) {
         const struct series_metric *metric =
             &source->points.metrics[source->reader ? number - SONDE_INSTRUMENTS_MAX - 1 : number - 1];
+        ret->id = source->reader ? SONDE_INSTRUMENTS_MAX + 1 + metric->id : metric->id;
         ret->is_observed = source->reader != NULL;
         ret->kind = metric->kind;
         ret->is_double = metric->is_double;
@@ -38,6 +39,7 @@ static bool metric_at(const struct sonde_series_source *source, uint32_t number,
     if (!sonde__metric_reader_instrument(source->reader, number, &instrument))
         return false;
     sonde__metric_reader_scope(source->reader, instrument.scope, &scope, &schema_url);
+    ret->id = number;
     ret->scope = bytes_of(scope);
     ret->schema_url = bytes_of(schema_url);
     ret->kind = instrument.kind;
@@ -62,15 +64,15 @@ static bool next_metric(void *self, struct sonde_metric_cursor *at, struct sonde
     struct sonde_series_store *store = self;
     const struct sonde_series_source *source = at->source;
     if (!source) {
-        source = store->first;
+        source = series_living(store->first);
         at->number = 0;
     }
-    for (; source; source = source->next, at->number = 0) {
+    for (; source; source = series_living(source->next), at->number = 0) {
         at->source = source;
         while (at->number < metric_max(source))
             if (metric_at(source, ++at->number, ret_metric))
                 return true;
-        if (!source->next)
+        if (!series_living(source->next))
             return false; /* the cursor stays on the last one: asking again is false again */
     }
     return false;
@@ -130,19 +132,92 @@ void sonde_series_each(const struct sonde_series_source *source,
     }
 }
 
+/* ---- a piece at a time ---- */
+
+static void hold(void *self, bool is_held) {
+    series_hold(self, is_held);
+}
+
+static bool next_source(void *self, const void **at) {
+    struct sonde_series_store *store = self;
+    const struct sonde_series_source *last = *at;
+    const struct sonde_series_source *next = series_living(last ? last->next : store->first);
+    if (next)
+        *at = next;
+    return next != NULL;
+}
+
+static void refresh(void *self, const void *handle, bool exemplars) {
+    (void)self;
+    series_source_refresh((struct sonde_series_source *)(uintptr_t)handle, exemplars); /* ours: next_source() */
+}
+
+static bool source_metric(void *self, const void *handle, uint32_t *number, struct sonde_metric *ret_metric) {
+    (void)self;
+    while (*number < metric_max(handle))
+        if (metric_at(handle, ++*number, ret_metric))
+            return true;
+    return false;
+}
+
+/* Pushed metrics come and go, and move up then; ids ascend. */
+static bool find(void *self, const void *handle, uint32_t id, struct sonde_metric *ret_metric) {
+    const struct sonde_series_source *source = handle;
+    (void)self;
+    if (source->is_gone)
+        return false;
+    if (source->reader && id <= SONDE_INSTRUMENTS_MAX)
+        return metric_at(source, id, ret_metric);
+    const uint32_t before = source->reader ? SONDE_INSTRUMENTS_MAX + 1 : 0, wanted = id - before;
+    uint32_t low = 0, high = source->points.metric_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (source->points.metrics[middle].id < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < source->points.metric_count && source->points.metrics[low].id == wanted &&
+           metric_at(source, before + low + (source->reader ? 0 : 1), ret_metric);
+}
+
+static void exemplars_shown(void *self, const void *handle) {
+    const struct sonde_series_store *store = self;
+    struct sonde_series_source *source = (struct sonde_series_source *)(uintptr_t)handle; /* ours: next_source() */
+    if (!store->exports) /* else it is the export that ends the period */
+        series_exemplars_exported(source);
+}
+
 struct sonde_metric_feed sonde_series_feed(struct sonde_series_store *store) {
-    return (struct sonde_metric_feed){next_metric, next_point, store};
+    return (struct sonde_metric_feed){.next_metric = next_metric,
+                                      .next_point = next_point,
+                                      .hold = hold,
+                                      .next_source = next_source,
+                                      .refresh = refresh,
+                                      .source_metric = source_metric,
+                                      .find = find,
+                                      .exemplars_shown = exemplars_shown,
+                                      .self = store};
+}
+
+uint64_t series_count_read(const struct sonde_series_source *source) {
+    struct sonde__metric_series series;
+    uint64_t count = 0;
+    for (uint32_t number = 1; number <= sonde__metric_reader_instrument_max(source->reader); number++) {
+        struct sonde__metric_instrument instrument;
+        if (sonde__metric_reader_instrument(source->reader, number, &instrument))
+            for (uint32_t at = 0; sonde__metric_reader_series(source->reader, number, &at, &series);)
+                count++;
+    }
+    return count;
 }
 
 void sonde_series_counts(const struct sonde_series_store *store, uint32_t *ret_sources, uint64_t *ret_series) {
-    struct sonde_metric metric;
-    struct sonde_metric_point point;
     *ret_sources = store->source_count;
     *ret_series = 0;
-    for (const struct sonde_series_source *source = store->first; source; source = source->next)
-        for (uint32_t number = 1; number <= metric_max(source); number++)
-            for (uint32_t at = 0; metric_at(source, number, &metric) && next_point(NULL, &metric, &at, &point);)
-                ++*ret_series;
+    for (const struct sonde_series_source *source = series_living(store->first); source;
+         source = series_living(source->next))
+        *ret_series += source->series_count + source->points.point_count;
 }
 
 /* ---- OTLP ---- */
@@ -294,7 +369,8 @@ int sonde_series_export(struct sonde_series_store *store, struct sonde_queue *qu
     store->exports = true;
     sonde_series_refresh(store);
     series_exemplars_refresh(store);
-    for (struct sonde_series_source *source = store->first; source && !err; source = source->next)
+    for (struct sonde_series_source *source = series_living(store->first); source && !err;
+         source = series_living(source->next))
         if (!source->is_exported)
             err = export_source(export, source);
     sonde_alloc_free(alloc, export);

@@ -57,7 +57,8 @@ static int metric_add(struct series_points *points, const struct sonde_alloc *al
         memcpy(bounds, value->bounds, bounds_size);
     char *text = (char *)bounds + bounds_size;
     struct series_metric *metric = &points->metrics[points->metric_count];
-    *metric = (struct series_metric){.bounds = bounds,
+    *metric = (struct series_metric){.id = points->metric_ids++,
+                                     .bounds = bounds,
                                      .bound_count = (uint32_t)(bounds_size / sizeof(double)),
                                      .name = memcpy(text, value->name, name_size),
                                      .unit = memcpy(text + name_size, unit, unit_size),

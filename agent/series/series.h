@@ -114,7 +114,10 @@ uint32_t sonde_series_service_violations(const struct sonde_series_source *sourc
 
 /** Brings all values up to date: pulls, reads services' memory, lets go of the dead. Before each use of the feed. */
 void sonde_series_refresh(struct sonde_series_store *store);
-/** The store as a feed; good as long as the store is. */
+/** Lets go of the dead only. Before a scrape that refreshes source by source. */
+void sonde_series_expire_dead(struct sonde_series_store *store);
+/** The store as a feed; good as long as the store is. Who reads it in pieces tells of exemplars that were shown: their
+ *  period ends then, if nobody exports metrics. */
 struct sonde_metric_feed sonde_series_feed(struct sonde_series_store *store);
 /** Sources, dead ones included; and series as of the last refresh. */
 void sonde_series_counts(const struct sonde_series_store *store, uint32_t *ret_sources, uint64_t *ret_series);

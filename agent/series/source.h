@@ -8,9 +8,10 @@
 #include "agent/series/series.h"
 
 struct series_metric {
+    uint32_t id;                     /* in the order in which they came */
+    uint32_t bound_count;
     double *bounds;                  /* owned, one block with the texts */
     char *name, *unit, *description; /* in that block */
-    uint32_t bound_count;
     enum sonde_instrument_kind kind;
     bool is_double;
     uint32_t first_point; /* index + 1, 0 = none */
@@ -42,6 +43,7 @@ struct series_points {
     uint32_t metric_count, metric_capacity, point_count, point_capacity, slot_count;
     uint32_t generation;  /* of the current sweep */
     uint32_t metric_last; /* found last */
+    uint32_t metric_ids;  /* given */
 };
 
 /* What was told of a service's circuit breakers. */
@@ -65,17 +67,21 @@ struct sonde_series_source {
     uint32_t violations;
     bool shares_clock;         /* breakers' own clocks are ours */
     bool is_dead, is_exported; /* exported since its death */
+    bool is_gone;              /* destroyed, but for those who still hold the store */
     uint64_t dead_at_ns;
     uint64_t read_unix_ns;                             /* when a service's memory was read last */
     void (*exported)(void *self, uint32_t collection); /* NULL = nobody asks; self as the memory's */
     uint32_t collection;                               /* period of the exemplars that were read last */
+    uint64_t series_count;                             /* when its memory was read last */
 };
 
 struct sonde_series_store {
     const struct sonde_seams *seams;
     struct sonde_series_source *first;
     uint32_t source_count, dead_count;
-    bool exports; /* somebody exports: the dead wait for it */
+    uint32_t holds; /* who reads in pieces: sources stay in the list, marked as gone */
+    bool has_gone;  /* some are */
+    bool exports;   /* somebody exports: the dead wait for it */
     enum sonde_temporality temporality;
     uint64_t since_unix_ns; /* when this agent began */
     struct sonde_series_stage stages[SONDE_SERIES_STAGES_MAX];
@@ -90,6 +96,19 @@ static inline bool series_is_pushed(const struct sonde_series_source *source, ui
 /** Reads a service's circuit breakers into its points; of a dead one only what stays true.
  *  Returns 0, SONDE_EMALFORMED (cells that cannot be: these are left out). */
 int series_breakers_read(struct sonde_series_source *source);
+
+/** The first source from this one on that is not gone; NULL at the end. */
+static inline struct sonde_series_source *series_living(struct sonde_series_source *source) {
+    while (source && source->is_gone)
+        source = source->next;
+    return source;
+}
+/** Brings one source up to date; exemplars: those, too. */
+void series_source_refresh(struct sonde_series_source *source, bool exemplars);
+/** Gives memory back that was only held. */
+void series_hold(struct sonde_series_store *store, bool is_held);
+/** Series of a reader. */
+uint64_t series_count_read(const struct sonde_series_source *source);
 
 /** Reads the exemplars of all living services. */
 void series_exemplars_refresh(struct sonde_series_store *store);

@@ -13,11 +13,33 @@ int sonde_series_store_create(const struct sonde_seams *seams, struct sonde_seri
     return 0;
 }
 
+/* Out of the list, and freed. */
+static void source_free(struct sonde_series_source *source) {
+    struct sonde_series_store *store = source->store;
+    if (source->previous)
+        source->previous->next = source->next;
+    else
+        store->first = source->next;
+    if (source->next)
+        source->next->previous = source->previous;
+    series_points_deinit(&source->points, store->seams);
+    series_deltas_deinit(&source->deltas, store->seams);
+    sonde__metric_reader_destroy(source->reader);
+    sonde_alloc_free(&store->seams->alloc, source->breakers);
+    sonde_alloc_free(&store->seams->alloc, source->resource);
+    sonde_alloc_free(&store->seams->alloc, source);
+}
+
 void sonde_series_store_destroy(struct sonde_series_store *store) {
     if (!store)
         return;
-    while (store->first)
-        sonde_series_source_destroy(store->first);
+    store->holds = 0;
+    while (store->first) {
+        if (store->first->is_gone)
+            source_free(store->first);
+        else
+            sonde_series_source_destroy(store->first);
+    }
     sonde_alloc_free(&store->seams->alloc, store);
 }
 
@@ -54,20 +76,28 @@ void sonde_series_source_destroy(struct sonde_series_source *source) {
     for (uint32_t i = 0; i < store->stage_count; i++)
         if (store->stages[i].gone)
             store->stages[i].gone(store->stages[i].self, source);
-    if (source->previous)
-        source->previous->next = source->next;
-    else
-        store->first = source->next;
-    if (source->next)
-        source->next->previous = source->previous;
     store->source_count--;
     store->dead_count -= source->is_dead;
-    series_points_deinit(&source->points, store->seams);
-    series_deltas_deinit(&source->deltas, store->seams);
-    sonde__metric_reader_destroy(source->reader);
-    sonde_alloc_free(&store->seams->alloc, source->breakers);
-    sonde_alloc_free(&store->seams->alloc, source->resource);
-    sonde_alloc_free(&store->seams->alloc, source);
+    if (!store->holds) {
+        source_free(source);
+        return;
+    }
+    source->is_gone = store->has_gone = true;
+    source->pull = NULL;
+    source->exported = NULL;
+    source->memory = (struct sonde__metric_memory){0};
+}
+
+void series_hold(struct sonde_series_store *store, bool is_held) {
+    store->holds += is_held ? 1 : UINT32_MAX; /* one less */
+    if (store->holds || !store->has_gone)
+        return;
+    for (struct sonde_series_source *source = store->first, *next; source; source = next) {
+        next = source->next;
+        if (source->is_gone)
+            source_free(source);
+    }
+    store->has_gone = false;
 }
 
 int sonde_series_set(struct sonde_series_source *source, const struct sonde_series_value *value) {
@@ -140,6 +170,7 @@ static void service_read(struct sonde_series_source *source) {
         series_deltas_begin(source);
     source->violations += series_breakers_read(source) == SONDE_EMALFORMED;
     source->read_unix_ns = time->unix_ns(time->self);
+    source->series_count = series_count_read(source);
 }
 
 void sonde_series_service_on_export(struct sonde_series_source *source,
@@ -157,7 +188,7 @@ static void service_read_exemplars(struct sonde_series_source *source) {
 }
 
 void series_exemplars_refresh(struct sonde_series_store *store) {
-    for (struct sonde_series_source *source = store->first; source; source = source->next)
+    for (struct sonde_series_source *source = series_living(store->first); source; source = series_living(source->next))
         if (source->reader && !source->is_dead)
             service_read_exemplars(source);
 }
@@ -174,7 +205,7 @@ static void dead_expire(struct sonde_series_store *store) {
     struct sonde_series_source *oldest = NULL;
     for (struct sonde_series_source *source = store->first, *next; source; source = next) {
         next = source->next;
-        if (!source->is_dead)
+        if (!source->is_dead || source->is_gone)
             continue;
         if (now - source->dead_at_ns >= SONDE_SERIES_DEAD_NS && (source->is_exported || !store->exports))
             sonde_series_source_destroy(source);
@@ -202,12 +233,22 @@ uint32_t sonde_series_service_violations(const struct sonde_series_source *sourc
     return source->violations;
 }
 
+void series_source_refresh(struct sonde_series_source *source, bool exemplars) {
+    if (source->pull)
+        source->pull(source->pull_user);
+    if (source->reader && !source->is_dead) {
+        service_read(source);
+        if (exemplars)
+            service_read_exemplars(source);
+    }
+}
+
+void sonde_series_expire_dead(struct sonde_series_store *store) {
+    dead_expire(store);
+}
+
 void sonde_series_refresh(struct sonde_series_store *store) {
     dead_expire(store);
-    for (struct sonde_series_source *source = store->first; source; source = source->next) {
-        if (source->pull)
-            source->pull(source->pull_user);
-        if (source->reader && !source->is_dead)
-            service_read(source);
-    }
+    for (struct sonde_series_source *source = series_living(store->first); source; source = series_living(source->next))
+        series_source_refresh(source, false);
 }

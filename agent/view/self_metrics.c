@@ -36,6 +36,8 @@ enum metric {
     SERIES,
     WAKEUPS,
     UPTIME,
+    SCRAPES,
+    LEFT_OUT,
     BUILD,
     BALANCED,
     METRIC_COUNT,
@@ -82,6 +84,11 @@ const struct sonde__self_metric sonde__self_metrics[METRIC_COUNT + 1] = {
     [SERIES] = GAUGE("series", "{series}", "Metric series held, at the last look."),
     [WAKEUPS] = COUNTER("wakeups", "{wakeup}", "Times the event loop came back from waiting."),
     [UPTIME] = GAUGE("uptime", "s", "Time since the agent started."),
+    [SCRAPES] = COUNTER("scrapes", "{scrape}",
+                        "Scrapes of /metrics: done, broken off (the scraper went away or was too slow), refused."),
+    [LEFT_OUT] = GAUGE("scrape.left_out", NULL,
+                       "What the last scrape left out: metrics and labels that another type's name, no name, or "
+                       "buckets that cannot be added stood in the way of."),
     [BUILD] = GAUGE("build.info", NULL, "1; the labels tell the build."),
     [BALANCED] = GAUGE("ledger.balanced", NULL, "1 while every record is accounted for, else 0."),
 };
@@ -188,12 +195,29 @@ static void set_agent(struct writer *writer) {
     set(writer, BUILD, 1);
 }
 
+static void set_scraping(struct writer *writer) {
+    static const char *const outcomes[SONDE__SCRAPE_COUNT] = {"done", "broken", "refused"};
+    static const char *const reasons[SONDE__LEFT_OUT_COUNT] = {"type_conflict", "no_name", "buckets"};
+    const struct sonde__scraping *scraping = &writer->daemon->scraping;
+    for (unsigned i = 0; i < SONDE__SCRAPE_COUNT; i++) {
+        writer->attribute_count = 0;
+        label(writer, "outcome", outcomes[i]);
+        set(writer, SCRAPES, scraping->scrapes[i]);
+    }
+    for (unsigned i = 0; i < SONDE__LEFT_OUT_COUNT; i++) {
+        writer->attribute_count = 0;
+        label(writer, "reason", reasons[i]);
+        set(writer, LEFT_OUT, scraping->left_out[i]);
+    }
+}
+
 static void pull(void *user) {
     struct writer writer = {.daemon = user};
     set_intake(&writer);
     for (size_t i = 0; i < writer.daemon->outlet_count; i++)
         if (writer.daemon->outlets[i].self)
             set_exporter(&writer, &writer.daemon->outlets[i]);
+    set_scraping(&writer);
     set_agent(&writer);
 }
 

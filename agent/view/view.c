@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/view/view.h"
+#include "agent/view/metrics.h"
 #include "agent/view/page.h"
 #include "agent/view/status.h"
-#include "exporters/prometheus/text.h"
 #include <errno.h>
 #include <string.h>
 
 #define TEXT             "text/plain; charset=utf-8"
 #define REFRESH_SECONDS  5u
-#define METRICS_SIZE_MAX (256u << 20)
+#define BODY_SIZE_MAX (256u << 20)
 
 /* A body that grows. */
 struct body {
@@ -19,7 +19,7 @@ struct body {
 
 static int body_write(void *self, const char *text, size_t size) {
     struct body *body = self;
-    if (size > METRICS_SIZE_MAX - body->size)
+    if (size > BODY_SIZE_MAX - body->size)
         return -EFBIG;
     if (body->size + size > body->room) {
         size_t room = body->room ? body->room * 2 : 16384;
@@ -48,21 +48,6 @@ static void answer_text(const struct sonde_daemon *daemon, struct sonde_http_ans
     struct body body = {.alloc = &daemon->seams->alloc};
     (void)body_write(&body, text, strlen(text)); /* out of memory: an empty body */
     answer(ret_answer, status, content_type, &body);
-}
-
-static void metrics(struct sonde_daemon *daemon, struct sonde_http_answer *ret_answer) {
-    struct body body = {.alloc = &daemon->seams->alloc};
-    const struct sonde_prometheus_sink sink = {body_write, &body};
-    struct sonde_prometheus_stats stats;
-    sonde_series_refresh(daemon->series);
-    struct sonde_metric_feed feed = sonde_series_feed(daemon->series);
-    int error = sonde_prometheus_write(&feed, &daemon->seams->alloc, &sink, &stats);
-    if (error) { /* half an answer would look like series that went away */
-        sonde_alloc_free(&daemon->seams->alloc, body.data);
-        answer_text(daemon, ret_answer, 500, TEXT, "The metrics could not be written.\n");
-        return;
-    }
-    answer(ret_answer, 200, SONDE_PROMETHEUS_CONTENT_TYPE, &body);
 }
 
 static void health(struct sonde_daemon *daemon, struct sonde_http_answer *ret_answer) {
@@ -121,7 +106,7 @@ void sonde__view_handle(void *user, const struct sonde_http_asked *asked, struct
     if (strcmp(path, "/metrics") == 0 && !asked->again && sonde__pull(daemon))
         ret_answer->later = true; /* once services have told their values */
     else if (strcmp(path, "/metrics") == 0)
-        metrics(daemon, ret_answer);
+        sonde__metrics_answer(daemon, asked, ret_answer);
     else if (strcmp(path, "/") == 0)
         page(daemon, ret_answer);
     else if (strcmp(path, "/style.css") == 0)

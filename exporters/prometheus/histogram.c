@@ -30,9 +30,8 @@ void powers_widen(struct powers *powers, const struct sonde__metric_histogram *h
     }
 }
 
-uint64_t powers_count(const struct sonde__metric_histogram *histogram, int power) {
-    uint64_t count = histogram->zero_count;
-    for (uint32_t i = 0; i < histogram->bucket_count && power_of(histogram, i) <= power; i++)
-        count += histogram->buckets[i];
-    return count;
+uint64_t powers_count(const struct sonde__metric_histogram *histogram, int power, struct powers_place *place) {
+    while (place->bucket < histogram->bucket_count && power_of(histogram, place->bucket) <= power)
+        place->count += histogram->buckets[place->bucket++];
+    return histogram->zero_count + place->count;
 }

@@ -70,10 +70,12 @@ static void metric_names_are_those_of_the_translator(void **state) {
         {"a:b", "s", SONDE_GAUGE, "a:b_seconds"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_true(sonde_prometheus_metric_name(&text, string(rows[i].name), string(rows[i].unit), rows[i].kind));
+        assert_true(sonde_prometheus_metric_name(&text, string(rows[i].name), string(rows[i].unit), rows[i].kind,
+                                                 SONDE_PROMETHEUS_UNDERSCORE_WITH_SUFFIXES));
         assert_string_equal(take(), rows[i].expected);
     }
-    assert_false(sonde_prometheus_metric_name(&text, string("._-"), string("s"), SONDE_GAUGE));
+    assert_false(sonde_prometheus_metric_name(&text, string("._-"), string("s"), SONDE_GAUGE,
+                                              SONDE_PROMETHEUS_UNDERSCORE_WITH_SUFFIXES));
     assert_int_equal(text.size, 0);
 }
 
@@ -82,11 +84,12 @@ static void label_names_are_sanitized(void **state) {
     static const char *rows[][2] = {{"http.route", "http_route"}, {"a  b", "a_b"}, {"3rd", "key_3rd"}, {"a:b", "a_b"},
                                     {"\xC3\xA9t", "_t"},          {"x_", "x_"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_true(sonde_prometheus_label_name(&text, rows[i][0], strlen(rows[i][0])));
+        assert_true(sonde_prometheus_label_name(&text, rows[i][0], strlen(rows[i][0]),
+                                                SONDE_PROMETHEUS_UNDERSCORE_WITH_SUFFIXES));
         assert_string_equal(take(), rows[i][1]);
     }
-    assert_false(sonde_prometheus_label_name(&text, "..", 2));
-    assert_false(sonde_prometheus_label_name(&text, "", 0));
+    assert_false(sonde_prometheus_label_name(&text, "..", 2, SONDE_PROMETHEUS_UNDERSCORE_WITH_SUFFIXES));
+    assert_false(sonde_prometheus_label_name(&text, "", 0, SONDE_PROMETHEUS_UNDERSCORE_WITH_SUFFIXES));
 }
 
 static void values_are_written_as_text(void **state) {
@@ -149,8 +152,11 @@ static void colliding_labels_are_joined_and_reserved_ones_renamed(void **state) 
                                 "\x0A\x08\x0A\x01"
                                 ".\x12\x03\x0A\x01"
                                 "5";
-    labels_init(&labels, &seams.alloc);
-    labels_write_point(&labels, &metric, (struct sonde_bytes){(const uint8_t *)bytes, sizeof bytes - 1}, &text);
+    const struct sonde_prometheus_settings settings = SONDE_PROMETHEUS_SETTINGS_DEFAULT;
+    labels_init(&labels, &seams.alloc, &settings, SONDE_PROMETHEUS_UNDERSCORES);
+    labels_point(&labels, labels_kind_of(&metric), (struct sonde_bytes){NULL, 0},
+                 (struct sonde_bytes){(const uint8_t *)bytes, sizeof bytes - 1});
+    labels_write_text(&labels, &text);
     assert_string_equal(take(), "a_b=\"1;2\",exported_job=\"3\",exported_le=\"4\"");
     assert_int_equal(labels.refused, 1);
     labels_deinit(&labels);
@@ -165,10 +171,11 @@ static void powers_count_exactly(void **state) {
     powers_widen(&powers, &histogram);
     assert_int_equal(powers.low, -1);
     assert_int_equal(powers.high, 1);
-    assert_int_equal(powers_count(&histogram, -2), 1);
-    assert_int_equal(powers_count(&histogram, -1), 2);
-    assert_int_equal(powers_count(&histogram, 0), 4);
-    assert_int_equal(powers_count(&histogram, 1), 6);
+    struct powers_place place = {0, 0};
+    assert_int_equal(powers_count(&histogram, -2, &place), 1);
+    assert_int_equal(powers_count(&histogram, -1, &place), 2);
+    assert_int_equal(powers_count(&histogram, 0, &place), 4);
+    assert_int_equal(powers_count(&histogram, 1, &place), 6);
     histogram.scale = -10; /* what lies may be clamped, not looped over */
     histogram.offset = 1 << 30;
     powers_widen(&powers, &histogram);
