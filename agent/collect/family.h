@@ -41,6 +41,8 @@
       "Offsets of a partition: earliest, end, stable (last stable offset).")                                           \
     X(CONSUMER_OFFSET, GAUGE, INT, "sonde.messaging.consumer.offset", "{message}",                                     \
       "Offset a consumer group has committed.")                                                                        \
+    X(SUBSCRIPTIONS, GAUGE, INT, "sonde.messaging.queue.subscription", "{subscription}",                               \
+      "Subscriptions a broker has, by kind: plain, shared.")                                                           \
     X(REDELIVERING, GAUGE, INT, "sonde.messaging.consumer.redelivering", "{message}",                                  \
       "Messages that a consumer group was given more than once and has not acknowledged yet.")                         \
     X(SINCE_PROGRESS, GAUGE, DOUBLE, "sonde.messaging.consumer.since_progress", "s",                                   \

@@ -6,6 +6,9 @@
 #ifdef SONDE_WITH_RABBITMQ
 extern const struct sonde_collector_ops sonde_collector_rabbitmq;
 #endif
+#ifdef SONDE_WITH_MQTT
+extern const struct sonde_collector_ops sonde_collector_mqtt;
+#endif
 #ifdef SONDE_WITH_NATS
 extern const struct sonde_collector_ops sonde_collector_nats;
 #endif
@@ -23,6 +26,9 @@ extern const struct sonde_collector_ops sonde_collector_sqs;
 const struct sonde_collector_ops *const sonde_collectors[] = {
 #ifdef SONDE_WITH_RABBITMQ
     &sonde_collector_rabbitmq,
+#endif
+#ifdef SONDE_WITH_MQTT
+    &sonde_collector_mqtt,
 #endif
 #ifdef SONDE_WITH_NATS
     &sonde_collector_nats,
