@@ -3,14 +3,17 @@
 #include "agent/collect/collector.h"
 #include <stddef.h>
 
-#ifdef SONDE_WITH_RABBITMQ
-extern const struct sonde_collector_ops sonde_collector_rabbitmq;
+#ifdef SONDE_WITH_KAFKA
+extern const struct sonde_collector_ops sonde_collector_kafka;
 #endif
 #ifdef SONDE_WITH_MQTT
 extern const struct sonde_collector_ops sonde_collector_mqtt;
 #endif
 #ifdef SONDE_WITH_NATS
 extern const struct sonde_collector_ops sonde_collector_nats;
+#endif
+#ifdef SONDE_WITH_RABBITMQ
+extern const struct sonde_collector_ops sonde_collector_rabbitmq;
 #endif
 #ifdef SONDE_WITH_REDIS
 extern const struct sonde_collector_ops sonde_collector_redis;
@@ -24,14 +27,17 @@ extern const struct sonde_collector_ops sonde_collector_sqs;
 #endif
 
 const struct sonde_collector_ops *const sonde_collectors[] = {
-#ifdef SONDE_WITH_RABBITMQ
-    &sonde_collector_rabbitmq,
+#ifdef SONDE_WITH_KAFKA
+    &sonde_collector_kafka,
 #endif
 #ifdef SONDE_WITH_MQTT
     &sonde_collector_mqtt,
 #endif
 #ifdef SONDE_WITH_NATS
     &sonde_collector_nats,
+#endif
+#ifdef SONDE_WITH_RABBITMQ
+    &sonde_collector_rabbitmq,
 #endif
 #ifdef SONDE_WITH_REDIS
     &sonde_collector_redis,

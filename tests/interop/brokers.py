@@ -214,10 +214,13 @@ def rabbitmq(plugins=("rabbitmq_amqp1_0",), config="", arguments=""):
 KAFKA_PROPERTIES = """process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL_PLAINTEXT://127.0.0.1:{sasl}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_sonde="right";
 log.dirs={data}
 num.partitions=1
 default.replication.factor={copies}
@@ -242,11 +245,12 @@ def java(heap_mb):
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{KAFKA_JARS}/*"]
 
 
-def kafka(nodes=1):
+def kafka(nodes=1, more=""):
     """Nodes that are broker and controller (KRaft). Port `main` is the first node's, `node2`... the others'; topics are
-    made when they are named first."""
+    made when they are named first. Ports `sasl1`... want user sonde, password right. more: lines of properties."""
     names = ["main"] + [f"node{i}" for i in range(2, nodes + 1)]
     controllers = [f"controller{i}" for i in range(1, nodes + 1)]
+    sasl = [f"sasl{i}" for i in range(1, nodes + 1)]
 
     def start(server):
         if not list(KAFKA_JARS.glob("kafka_2.13-*.jar")):
@@ -256,7 +260,7 @@ def kafka(nodes=1):
         for i, name in enumerate(names):
             (server.directory / f"{name}.properties").write_text(KAFKA_PROPERTIES.format(
                 node=i + 1, voters=voters, port=server.ports[name], controller=server.ports[controllers[i]],
-                data=server.directory / f"{name}.data", copies=min(nodes, 3)))
+                sasl=server.ports[sasl[i]], data=server.directory / f"{name}.data", copies=min(nodes, 3)) + more)
             formats.append(server.run(java(128) + ["kafka.tools.StorageTool", "format", "-t", "c29uZGVzb25kZXNvbmRlcw",
                                                    "-c", f"{name}.properties"]))
         for process in formats:
@@ -268,7 +272,7 @@ def kafka(nodes=1):
         api_versions = struct.pack(">ihhih", 10, 18, 0, 77, -1)
         for name in names:
             server.wait(lambda c: asks(api_versions, b"")(c) and c.recv(8)[4:] == struct.pack(">i", 77), server.ports[name])
-    return started(start, *names, *controllers)
+    return started(start, *names, *controllers, *sasl)
 
 
 ALL = {"kafka": kafka, "rabbitmq": rabbitmq, "mqtt": mqtt, "nats": nats, "redis": redis}
