@@ -251,6 +251,7 @@ def one():
                 assert watch.value("poll_up", server_port=str(server.port)) == 1
                 broker_that_hangs(server, watch)
                 assert watch.problems() == {}, watch.problems()
+                assert "runtime error" not in watch.log(), watch.log()
                 assert watch.end() == 0, watch.log()
             history_outlives_the_agent(directory, collector([server.address], more=main), written)
     bad_configurations()
