@@ -180,6 +180,13 @@ static void intake(const json_t *status, FILE *out) {
     foot(out);
 }
 
+static const char *failing_text(const char *breaker) {
+    bool is_closed = !breaker[0] || strcmp(breaker, "closed") == 0;
+    return is_closed                      ? "failing"
+           : strcmp(breaker, "open") == 0 ? "failing, breaker open"
+                                          : "failing, breaker half-open";
+}
+
 static void exporters(const json_t *status, uint64_t now_unix_ns, FILE *out) {
     static const char *const columns[] = {"exporter",  "state",   "endpoint", "last success", "last error",
                                           "#requests", "#failed", "#retries", "#bytes sent",  NULL};
@@ -189,7 +196,7 @@ static void exporters(const json_t *status, uint64_t now_unix_ns, FILE *out) {
     json_array_foreach(list, i, one) {
         fputs("<tr>", out);
         cell(out, string_at(one, "name"));
-        cell_light(out, !true_at(one, "failing"), "good", "failing");
+        cell_light(out, !true_at(one, "failing"), "good", failing_text(string_at(one, "breaker")));
         cell(out, string_at(one, "endpoint"));
         cell_age(out, number_at(one, "last_success_unix_ns"), now_unix_ns);
         cell_error(out, one, now_unix_ns);
@@ -279,7 +286,8 @@ static void collectors(const json_t *status, uint64_t now_unix_ns, FILE *out) {
 }
 
 static void discoveries(const json_t *status, uint64_t now_unix_ns, FILE *out) {
-    static const char *const columns[] = {"discovery", "receiver", "state", "address", "#targets", "last success", NULL};
+    static const char *const columns[] = {"discovery", "receiver",     "state", "address",
+                                          "#targets",  "last success", NULL};
     const json_t *list = json_object_get(status, "discoveries"), *one;
     size_t i;
     if (json_array_size(list) == 0)

@@ -97,6 +97,9 @@ bool sonde__guard_admits(const struct sonde__guard *guard, struct sonde_retry_ca
         return true;
     if (sonde_retry_rejected(call, ret_permit->retry_after_ns, ret_wait_ns) != SONDE_RETRY_AGAIN)
         *ret_wait_ns = guard->retry_max_ns;
+    if (*ret_wait_ns > guard->retry_max_ns) /* the kit's spread comes on top of the wait */
+        *ret_wait_ns =
+            ret_permit->retry_after_ns > guard->retry_max_ns ? ret_permit->retry_after_ns : guard->retry_max_ns;
     return false;
 }
 

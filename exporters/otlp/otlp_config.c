@@ -128,9 +128,11 @@ const struct sonde_option sonde__otlp_http_options[] = {
     {"tls.insecure_skip_verify", SONDE_OPTION_BOOL, AT(insecure_skip_verify), .default_text = "false",
      .sentence = "Whether the backend's certificate goes unchecked; for trials only."},
     {"retry.initial_interval", SONDE_OPTION_DURATION, AT(retry_initial_ns), 10, 60000, "500ms",
-     .sentence = "First pause after a failure that may pass; doubled with each one, with jitter."},
+     .sentence =
+         "Longest first pause after a failure that may pass, and the first wait of the open circuit breaker; both "
+         "doubled with each failure, with jitter."},
     {"retry.max_interval", SONDE_OPTION_DURATION, AT(retry_max_ns), 10, 300000, "30s",
-     .sentence = "Longest pause between two tries; there is no last one."},
+     .sentence = "Longest pause between two tries, whether by back-off or by the breaker; there is no last one."},
     {"batch.size", SONDE_OPTION_SIZE, AT(batch_size), 1024, 4194303, "512KiB",
      .sentence = "A request is sent when it has this many bytes before compression."},
     {"batch.size_max", SONDE_OPTION_SIZE, AT(batch_size_max), 4096, 4194303, "3840KiB",

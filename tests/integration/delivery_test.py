@@ -71,6 +71,7 @@ def opens_when_nobody_is_there(scene):
     assert scene.total("circuit_breaker_call_duration_seconds_count") >= calls["failure"]
     account = scene.exporter()["signals"]["metrics"]
     assert account["appended"] == account["queued"] + account["in_flight"] > 0, account
+    assert "failing, breaker " in scene.agent.get("/")
     status = subprocess.run([SONDE, "status", "--address", scene.agent.address()], capture_output=True, text=True,
                             env=QUIET, check=False)
     assert status.returncode == 1 and re.search(r"FAILING, .*circuit breaker (open|half_open)", status.stdout), status.stdout
