@@ -21,6 +21,7 @@ static void forget(struct label_names *names) {
     sonde_alloc_free(names->alloc, names->slots);
     names->slots = NULL;
     names->count = names->slot_count = 0;
+    memset(names->hints, 0, sizeof names->hints);
 }
 
 void label_names_deinit(struct label_names *names) {

@@ -22,6 +22,7 @@ struct label_names {
     enum sonde_prometheus_escaping escaping;
     struct label_name **slots; /* open addressing; a power of two */
     size_t count, slot_count;
+    const struct label_name *hints[8]; /* found last for a series' first, second, ... attribute; NULL = not yet */
     struct buffer scratch, escaped;
 };
 
@@ -33,6 +34,15 @@ void label_names_trim(struct label_names *names);
 /** NULL when out of memory. Good until the next trim. */
 const struct label_name *label_names_find(struct label_names *names, enum label_prefix prefix, const char *key,
                                           size_t size);
+
+/** The same without a prefix, for attribute number index of a series: mostly it is the one that the series before had. */
+static inline const struct label_name *label_names_find_at(struct label_names *names, size_t index, const char *key,
+                                                           size_t size) {
+    const struct label_name **hint = &names->hints[index % (sizeof names->hints / sizeof names->hints[0])];
+    if (*hint && (*hint)->key_size == size && memcmp((*hint)->key, key, size) == 0)
+        return *hint;
+    return *hint = label_names_find(names, LABEL_PREFIX_NONE, key, size);
+}
 
 /** Not for those who choose what they send: who needs to be sure compares. */
 static inline uint64_t label_hash(const void *bytes, size_t size, uint64_t seed) {

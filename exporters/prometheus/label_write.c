@@ -81,6 +81,13 @@ size_t labels_proto_size(const struct labels *labels) {
     return total;
 }
 
+static char *put_varint(char *to, size_t value) {
+    for (; value >= 0x80; value >>= 7)
+        *to++ = (char)(uint8_t)(value | 0x80);
+    *to++ = (char)(uint8_t)value;
+    return to;
+}
+
 void labels_write_proto(const struct labels *labels, struct buffer *to) {
     const struct label *list = (const struct label *)(const void *)labels->list.data;
     size_t count = labels->list.size / sizeof *list;
@@ -90,17 +97,21 @@ void labels_write_proto(const struct labels *labels, struct buffer *to) {
         VALUE = SONDE__TAG(2, SONDE__WIRE_BYTES)
     };
     to->failed |= labels_failed(labels);
+    if (!count || !buffer_reserve(to, labels_proto_size(labels)))
+        return;
+    char *at = to->data + to->size;
     for (size_t i = 0; i < count; i++) {
         size_t name = list[i].name_size, value = list[i].value_size;
-        if (!buffer_reserve(to, name + value + 40))
-            return;
-        buffer_char(to, METRIC_LABEL);
-        buffer_varint(to, 2 + varint_size(name) + name + varint_size(value) + value);
-        buffer_char(to, NAME);
-        buffer_varint(to, name);
-        buffer_put(to, list[i].name, name);
-        buffer_char(to, VALUE);
-        buffer_varint(to, value);
-        buffer_put(to, list[i].value, value);
+        *at++ = METRIC_LABEL;
+        at = put_varint(at, 2 + varint_size(name) + name + varint_size(value) + value);
+        *at++ = NAME;
+        at = put_varint(at, name);
+        memcpy(at, list[i].name, name);
+        at += name;
+        *at++ = VALUE;
+        at = put_varint(at, value);
+        memcpy(at, list[i].value, value);
+        at += value;
     }
+    to->size = (size_t)(at - to->data);
 }

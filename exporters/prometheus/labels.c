@@ -266,11 +266,10 @@ void labels_point(struct labels *labels, struct labels_kind kind, struct sonde_b
     struct sonde_bytes key, value;
     clear(labels);
     insert_base(labels, base);
-    while (next_attribute(attributes, &at, &key, &value)) {
+    for (size_t i = 0; next_attribute(attributes, &at, &key, &value); i++) {
         if (kind.is_of_breaker)
             key = key_within(key);
-        const struct label_name *name =
-            label_names_find(&labels->names, LABEL_PREFIX_NONE, (const char *)key.data, key.size);
+        const struct label_name *name = label_names_find_at(&labels->names, i, (const char *)key.data, key.size);
         if (name && (name->is_identity || (name->is_le && kind.is_histogram)))
             name = label_names_find(&labels->names, LABEL_PREFIX_EXPORTED, (const char *)key.data, key.size);
         insert_attribute(labels, name, value);
