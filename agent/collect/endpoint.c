@@ -41,7 +41,8 @@ int sonde__endpoint_parse(const char *text, struct sonde__endpoint *ret_endpoint
     if (size >= sizeof endpoint.url || strcspn(text, "?#\" <>\\\t\r\n") != strlen(text) || strchr(text, '@'))
         return SONDE_EINVALID;
     if (*host == '[') {
-        host_end = memchr(++host, ']', (size_t)(end - host));
+        host++;
+        host_end = memchr(host, ']', (size_t)(end - host));
         if (!host_end || !port_parse(host_end + 1, end, &endpoint.port))
             return SONDE_EINVALID;
     } else {

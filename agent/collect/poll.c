@@ -152,6 +152,7 @@ static void fail(struct sonde__poll *poll, const char *error_type, const char *t
                         sonde_agent_log_quote(text), delay_ns / 1000000);
     poll->reported = error_type;
     end(poll, false);
+    end(poll, false); /* twice: what this poll set before it failed goes, too, and the health stays */
     sonde_timer_set(poll->timer, sonde__poll_now_ns(poll) + delay_ns);
 }
 
