@@ -10,12 +10,19 @@
 #include "exporters/http.h"
 
 struct sonde_collector_env {
-    const char *name; /* of this instance, "redis/orders" */
+    const char *name;  /* of this instance, "redis/orders" */
+    const char *lease; /* see lease.h; NULL or "" = it always polls */
     struct sonde_loop *loop;
     const struct sonde_seams *seams;
     struct sonde_series_source *source; /* this collector's own */
     struct sonde__http_client http;
 };
+
+/** Keys that every collector has, beside its own; the configuration fills them, and poll.c does what they say. */
+struct sonde_collector_common {
+    char *lease;
+};
+extern const struct sonde_option sonde_collector_common_options[]; /* agent/collect/registry.c */
 
 /** For people: /api/status, the page, `sonde status`. */
 struct sonde_collector_status {

@@ -49,6 +49,8 @@
       "Time since a consumer group was last given, or acknowledged, a message; absent when it never was.")             \
     X(ACCESSED, GAUGE, DOUBLE, "sonde.messaging.queue.accessed.timestamp", "s",                                        \
       "Unix time at which a queue or subscription was last sent to or received from.")                                 \
+    X(POLL_LEADER, GAUGE, INT, "sonde.messaging.poll.leader", "",                                                      \
+      "1 when this agent has the lease and polls the broker, 0 when another may; absent without a lease.")             \
     X(POLL_UP, GAUGE, INT, "sonde.messaging.poll.up", "", "1 when the last poll of the broker was answered, else 0.")  \
     X(POLL_DURATION, GAUGE, DOUBLE, "sonde.messaging.poll.duration", "s", "Time the last poll of the broker took.")    \
     X(POLL_LAST_SUCCESS, GAUGE, DOUBLE, "sonde.messaging.poll.last_success.timestamp", "s",                            \

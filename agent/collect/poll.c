@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* idle -> active -> idle; one timer is the next poll when idle and this one's deadline when active. */
 #include "agent/collect/poll.h"
+#include "agent/collect/lease.h"
 #include "agent/log.h"
 #include "instrumentation/resilience/backoff.h"
 #include <errno.h>
@@ -27,11 +28,13 @@ struct sonde__poll {
     struct sonde_attribute common[SONDE__MESSAGING_COMMON_MAX];
     size_t common_count;
     struct sonde_timer *timer;
+    struct sonde__lease *lease; /* NULL = none is needed */
     struct sonde__backoff backoff;
     struct trouble troubles[SONDE__POLL_TROUBLES_MAX];
     size_t trouble_count;
     const char *reported; /* trouble of the last poll; NULL = it was good */
     bool active, truncated;
+    bool led; /* when it was last asked for the lease */
     uint64_t fallbacks, throttled;
     uint64_t created_unix_ns, started_ns, last_success_unix_ns;
 };
@@ -66,8 +69,18 @@ void sonde__poll_set(struct sonde__poll *poll, enum sonde__messaging_metric metr
     sonde__poll_set_since(poll, metric, of, value, 0);
 }
 
+static void put_errors(struct sonde__poll *poll) {
+    for (size_t i = 0; i < poll->trouble_count; i++)
+        if (poll->troubles[i].count)
+            sonde__poll_set_since(poll, SONDE__MESSAGING_POLL_ERRORS,
+                                  &(struct sonde__messaging_of){.error_type = poll->troubles[i].type},
+                                  (double)poll->troubles[i].count, poll->created_unix_ns);
+}
+
 static void put_health(struct sonde__poll *poll, bool up) {
     uint64_t since = poll->created_unix_ns;
+    if (poll->lease)
+        sonde__poll_set(poll, SONDE__MESSAGING_POLL_LEADER, NULL, 1);
     sonde__poll_set(poll, SONDE__MESSAGING_POLL_UP, NULL, up);
     sonde__poll_set(poll, SONDE__MESSAGING_POLL_DURATION, NULL,
                     (double)(sonde__poll_now_ns(poll) - poll->started_ns) / (double)NS_PER_S);
@@ -77,11 +90,7 @@ static void put_health(struct sonde__poll *poll, bool up) {
     sonde__poll_set(poll, SONDE__MESSAGING_POLL_TRUNCATED, NULL, poll->truncated);
     sonde__poll_set_since(poll, SONDE__MESSAGING_POLL_FALLBACKS, NULL, (double)poll->fallbacks, since);
     sonde__poll_set_since(poll, SONDE__MESSAGING_POLL_THROTTLED, NULL, (double)poll->throttled, since);
-    for (size_t i = 0; i < poll->trouble_count; i++)
-        if (poll->troubles[i].count)
-            sonde__poll_set_since(poll, SONDE__MESSAGING_POLL_ERRORS,
-                                  &(struct sonde__messaging_of){.error_type = poll->troubles[i].type},
-                                  (double)poll->troubles[i].count, since);
+    put_errors(poll);
 }
 
 static bool same_key(struct sonde_key a, struct sonde_key b) {
@@ -177,20 +186,57 @@ void sonde__poll_done(struct sonde__poll *poll) {
     sonde_timer_set(poll->timer, poll->started_ns + poll->config.interval_ns);
 }
 
+/** Whether it is for us to poll. When it is not, all that is said is that: another agent says the rest. */
+static bool has_lease(struct sonde__poll *poll) {
+    const char *trouble = NULL;
+    bool held = !poll->lease || sonde__lease_hold(poll->lease, &trouble);
+    if (poll->lease && (held != poll->led || poll->started_ns == 0))
+        sonde_agent_log(SONDE_LOG_INFO, held ? "has the lease: polls" : "another has the lease: does not poll",
+                        "collector=%s address=%s", sonde_agent_log_quote(poll->env.name),
+                        sonde_agent_log_quote(poll->config.address));
+    poll->led = held;
+    if (held)
+        return true;
+    if (trouble)
+        sonde__poll_note(poll, SONDE__TROUBLE_LEASE, trouble);
+    sonde__poll_set(poll, SONDE__MESSAGING_POLL_LEADER, NULL, 0);
+    put_errors(poll);
+    sonde_series_sweep(poll->env.source);
+    poll->reported = NULL;
+    sonde__backoff_reset(&poll->backoff);
+    return false;
+}
+
 static void on_timer(void *user) {
     struct sonde__poll *poll = user;
     if (poll->active) {
         sonde__poll_fail(poll, SONDE__TROUBLE_TIMEOUT, "not all answers within the timeout");
         return;
     }
+    bool leads = has_lease(poll);
+    poll->started_ns = sonde__poll_now_ns(poll);
+    if (!leads) {
+        sonde_timer_set(poll->timer, poll->started_ns + poll->config.interval_ns);
+        return;
+    }
     poll->active = true;
     poll->truncated = false;
-    poll->started_ns = sonde__poll_now_ns(poll);
     sonde_timer_set(poll->timer, poll->started_ns + poll->config.timeout_ns);
     poll->config.start(poll->config.user);
 }
 
 /* --- life --- */
+
+static int lease_create(struct sonde__poll *poll) {
+    char text[200] = "";
+    if (!poll->env.lease || !*poll->env.lease)
+        return 0;
+    int error = sonde__lease_create(poll->env.lease, &poll->env.seams->alloc, &poll->lease, text, sizeof text);
+    if (error == SONDE_EINVALID)
+        sonde_agent_log(SONDE_LOG_ERROR, "the collector cannot start", "collector=%s error=%s",
+                        sonde_agent_log_quote(poll->env.name), sonde_agent_log_quote(text));
+    return error;
+}
 
 int sonde__poll_create(const struct sonde__poll_config *config, struct sonde__poll **ret_poll) {
     const struct sonde_alloc *alloc = &config->env->seams->alloc;
@@ -207,7 +253,10 @@ int sonde__poll_create(const struct sonde__poll_config *config, struct sonde__po
         poll->backoff.initial_ns = config->interval_ns;
     poll->created_unix_ns = sonde__poll_now_unix_ns(poll);
     int error = sonde_timer_create(poll->env.loop, on_timer, poll, &poll->timer);
+    if (!error)
+        error = lease_create(poll);
     if (error) {
+        sonde_timer_destroy(poll->timer);
         sonde_alloc_free(alloc, poll);
         return error;
     }
@@ -220,6 +269,7 @@ void sonde__poll_destroy(struct sonde__poll *poll) {
     if (!poll)
         return;
     sonde_timer_destroy(poll->timer);
+    sonde__lease_destroy(poll->lease);
     sonde_alloc_free(&poll->env.seams->alloc, poll);
 }
 

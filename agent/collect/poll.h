@@ -27,6 +27,7 @@
 #define SONDE__TROUBLE_THROTTLED "throttled"
 #define SONDE__TROUBLE_SERVER    "server" /* the broker says it failed */
 #define SONDE__TROUBLE_MEMORY    "memory"
+#define SONDE__TROUBLE_LEASE     "lease" /* it cannot be asked for */
 enum { SONDE__POLL_TROUBLES_MAX = 24 };
 
 struct sonde__poll;
@@ -47,7 +48,7 @@ struct sonde__poll_config {
     void *user;
 };
 
-/** Returns 0, -ENOMEM. The first poll starts from the loop's next turn. */
+/** Returns 0, -ENOMEM, SONDE_EINVALID (the lease; logged). The first poll starts from the loop's next turn. */
 int sonde__poll_create(const struct sonde__poll_config *config, struct sonde__poll **ret_poll);
 void sonde__poll_destroy(struct sonde__poll *poll); /* NULL is fine; abort is not called */
 /** An attribute of the broker that is known later: Kafka's cluster id. Replaces one of the same key. Value borrowed until

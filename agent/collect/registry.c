@@ -3,6 +3,16 @@
 #include "agent/collect/collector.h"
 #include <stddef.h>
 
+const struct sonde_option sonde_collector_common_options[] = {
+    {.key = "lease",
+     .type = SONDE_OPTION_STRING,
+     .offset = offsetof(struct sonde_collector_common, lease),
+     .default_text = "",
+     .sentence = "Where many agents could poll a broker: file:/PATH, a file that they share, one a broker; whoever has it "
+                 "locked polls, the others take over when it is gone. Empty = this agent polls."},
+    SONDE_OPTION_END,
+};
+
 #ifdef SONDE_WITH_KAFKA
 extern const struct sonde_collector_ops sonde_collector_kafka;
 #endif

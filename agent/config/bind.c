@@ -131,6 +131,11 @@ static int unknown_key(struct level *level, const struct sonde__node *key) {
         pointers[count] = keys[count];
         count++;
     }
+    for (const struct sonde_option *row = level->binding.more_rows; !prefix_size && row && row->key && count < ROWS_MAX;
+         row++, count++) {
+        (void)snprintf(keys[count], KEY_SIZE_MAX, "%s", row->key);
+        pointers[count] = keys[count];
+    }
     for (size_t i = 0; i < count && length < sizeof accepted; i++)
         length += (size_t)snprintf(accepted + length, sizeof accepted - length, "%s%s", i ? ", " : "", pointers[i]);
     const char *near = sonde__nearest(key->text, pointers, count);
@@ -141,6 +146,22 @@ static int unknown_key(struct level *level, const struct sonde__node *key) {
 
 static int bind_level(struct level *level, const struct sonde__node *map);
 
+static const struct sonde_option *more_row(const struct level *level, const char *name) {
+    const struct sonde_option *row = level->binding.more_rows;
+    while (row && row->key && strcmp(row->key, name) != 0)
+        row++;
+    return row && row->key ? row : NULL;
+}
+static int bind_more(struct level *level, const struct sonde__node *key, const struct sonde__node *value) {
+    const struct sonde_option *row = more_row(level, key->text);
+    uint64_t bit = UINT64_C(1) << (ROWS_MAX - 1 - (size_t)(row - level->binding.more_rows));
+    if (level->seen & bit)
+        return sonde__bind_fail(level->binder, key, SONDE_EINVALID, "key \"%s\" stands twice in %s", row->key,
+                                level->what);
+    level->seen |= bit;
+    return bind_value(level->binder, row, value, level->binding.more_config);
+}
+
 static int bind_key(struct level *level, const struct sonde__node *key, const struct sonde__node *value) {
     char full[KEY_SIZE_MAX];
     size_t prefix_size = strlen(level->prefix);
@@ -148,6 +169,8 @@ static int bind_key(struct level *level, const struct sonde__node *key, const st
     if ((size_t)size + 1 >= sizeof full)
         return unknown_key(level, key);
     const struct sonde_option *rows = level->binding.rows;
+    if (!prefix_size && more_row(level, key->text))
+        return bind_more(level, key, value);
     for (size_t i = 0; rows && rows[i].key; i++) {
         if (strcmp(rows[i].key, full) == 0) {
             if (level->seen & (UINT64_C(1) << i))

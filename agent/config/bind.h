@@ -12,10 +12,12 @@ struct sonde__binder {
     struct sonde_config_error *error;
 };
 
-/** Rows that fill one struct; at most 64. */
+/** Rows that fill one struct, and others that fill another; at most 64 in all. */
 struct sonde__binding {
     const struct sonde_option *rows; /* NULL = none */
     void *config;
+    const struct sonde_option *more_rows; /* NULL = none; all have a default, none a dot */
+    void *more_config;
 };
 
 /** Fills error (line and column of node, or 0) and returns code. */

@@ -140,9 +140,14 @@ static int find_kind(struct reader *reader, enum sonde_config_section section, c
 
 static int fill_instance(struct reader *reader, enum sonde_config_section section,
                          struct sonde_config_instance *instance, const struct sonde__node *map) {
-    struct sonde__binding binding = {instance->kind.options, instance->config};
+    struct sonde__binding binding = {.rows = instance->kind.options, .config = instance->config};
     char what[96];
     int error = sonde__bind_defaults(&reader->binder, instance->kind.options, instance->config);
+    if (!error && section == SONDE_CONFIG_COLLECTORS) {
+        binding.more_rows = sonde_collector_common_options;
+        binding.more_config = &instance->common;
+        error = sonde__bind_defaults(&reader->binder, binding.more_rows, binding.more_config);
+    }
     if (error)
         return error;
     (void)snprintf(what, sizeof what, "%s %s", singular[section], instance->name);
@@ -198,8 +203,8 @@ static int read_section(struct reader *reader, enum sonde_config_section section
 static int read_top(struct reader *reader, const struct sonde__node *key, const struct sonde__node *value,
                     uint32_t *seen) {
     static const char *const tops[] = {"receivers", "processors", "exporters", "collectors", "queue", "agent"};
-    struct sonde__binding queue = {sonde_config_queue_options, &reader->config->queue};
-    struct sonde__binding agent = {sonde_config_agent_options, &reader->config->agent};
+    struct sonde__binding queue = {.rows = sonde_config_queue_options, .config = &reader->config->queue};
+    struct sonde__binding agent = {.rows = sonde_config_agent_options, .config = &reader->config->agent};
     for (unsigned s = 0; s < SONDE_CONFIG_SECTION_COUNT; s++)
         if (strcmp(key->text, sonde_config_section_name(s)) == 0) {
             *seen |= 1u << s;
@@ -378,6 +383,7 @@ void sonde_config_destroy(struct sonde_config *config) {
         for (size_t i = 0; i < config->counts[s]; i++) {
             struct sonde_config_instance *instance = &config->instances[s][i];
             sonde__bind_clear(&config->alloc, instance->kind.options, instance->config);
+            sonde__bind_clear(&config->alloc, sonde_collector_common_options, &instance->common);
             sonde_alloc_free(&config->alloc, instance->config);
         }
     sonde__bind_clear(&config->alloc, sonde_config_queue_options, &config->queue);

@@ -60,7 +60,8 @@ struct sonde_config_instance {
     struct sonde_config_kind kind;
     void *config;          /* kind.config_size bytes */
     uint32_t signals;      /* exporters: mask of those it takes; else 0 */
-    uint32_t line, column; /* 0 = not from a file */
+    struct sonde_collector_common common; /* collectors: the keys that all have */
+    uint32_t line, column;                /* 0 = not from a file */
 };
 
 struct sonde_config {

@@ -106,9 +106,12 @@ void sonde_config_print(const struct sonde_config *config, FILE *out) {
         fprintf(out, "%s:%s\n", sonde_config_section_name(s), config->counts[s] ? "" : " {}");
         for (size_t i = 0; i < config->counts[s]; i++) {
             const struct sonde_config_instance *instance = &config->instances[s][i];
-            bool empty = !instance->kind.options || !instance->kind.options[0].key;
+            bool empty =
+                s != SONDE_CONFIG_COLLECTORS && (!instance->kind.options || !instance->kind.options[0].key);
             fprintf(out, "  %s:%s\n", instance->name, empty ? " {}" : "");
             put_rows(out, instance->kind.options, instance->config, 4);
+            if (s == SONDE_CONFIG_COLLECTORS)
+                put_rows(out, sonde_collector_common_options, &instance->common, 4);
         }
     }
     fputs("queue:\n", out);
@@ -152,6 +155,10 @@ void sonde_config_print_docs(const struct sonde_config_catalog *catalog, FILE *o
         for (; sonde_config_kind_at(catalog, s, i, &kind); i++) {
             fprintf(out, "### %s\n\n%s\n\n", kind.name, kind.summary);
             docs_rows(out, kind.options);
+        }
+        if (s == SONDE_CONFIG_COLLECTORS) {
+            fputs("### Keys that every collector has, too\n\n", out);
+            docs_rows(out, sonde_collector_common_options);
         }
         if (i == 0)
             fputs("None in this version.\n\n", out);
@@ -229,6 +236,9 @@ void sonde_config_print_schema(const struct sonde_config_catalog *catalog, FILE 
         for (size_t i = 0; sonde_config_kind_at(catalog, s, i, &kind); i++) {
             json_t *pattern = json_sprintf("^%s(/[A-Za-z0-9_.-]+)?$", kind.name);
             json_t *rows = schema_rows(kind.options);
+            if (s == SONDE_CONFIG_COLLECTORS)
+                for (const struct sonde_option *row = sonde_collector_common_options; row->key; row++)
+                    json_object_set_new(json_object_get(rows, "properties"), row->key, schema_row(row));
             if (!json_object_get(rows, "required"))
                 json_object_set_new(rows, "type", json_pack("[ss]", "object", "null"));
             json_object_set_new(rows, "description", json_string(kind.summary));

@@ -160,6 +160,7 @@ static int open_probes(struct sonde_daemon *daemon) {
             return failed("collector", probe->name, text, error);
         daemon->probe_count++;
         const struct sonde_collector_env env = {.name = probe->name,
+                                                .lease = instance->common.lease,
                                                 .loop = daemon->loop,
                                                 .seams = daemon->seams,
                                                 .source = probe->source,
