@@ -393,7 +393,10 @@ static void on_timer(void *user) {
     if (watch->exchange || watch->waiting)
         return;
     bool blocks = watch->index && consul->blocking < (size_t)consul->config->watches_max;
-    if (watch->service && !blocks && consul->plain >= PLAIN_MAX) {
+    uint64_t since = sonde__discover_now(&consul->env) - watch->asked_ns, refresh = consul->config->refresh_ns;
+    if (watch->service && watch->index && !blocks && since < refresh - refresh / 5) /* others were faster */
+        again(watch, sonde__discover_jitter(&consul->env, refresh - since));
+    else if (watch->service && !blocks && consul->plain >= PLAIN_MAX) {
         watch->waiting = true;
         TAILQ_INSERT_TAIL(&consul->waiting, watch, link);
     } else
