@@ -3,6 +3,7 @@
  * set (it was scraped, say) it looks for series that a row of breakers_map.c knows, or for the one metric that its
  * configuration names, and sets the family's series beside them, in the same source. The originals stay. */
 #include "agent/log.h"
+#include "agent/process/breakers_events.h"
 #include "agent/process/breakers_table.h"
 #include "agent/process/processor.h"
 #include "exporters/prometheus/value.h"
@@ -47,6 +48,7 @@ struct breakers {
     const struct breakers_config *config;
     struct sonde_processor_env env;
     struct breakers_table table;
+    struct breakers_events events;
     struct breakers_source own_source;
     struct breakers_row own_row;
     char own_metric[SONDE_KEY_SIZE_MAX + 140], own_label[64];
@@ -173,13 +175,17 @@ static void visit(void *user, const struct sonde_metric *metric, const struct so
     struct breakers *breakers = user;
     if (metric->number != breakers->metric)
         rows_find(breakers, metric);
-    if (!breakers->row_count || metric->kind == SONDE_HISTOGRAM || !labels_take(breakers, point->attributes))
+    if (!breakers->row_count || !labels_take(breakers, point->attributes))
         return;
-    double value = metric->is_double ? point->float64 : (double)point->int64;
+    double value = point->histogram    ? (double)point->histogram->count
+                   : metric->is_double ? point->float64
+                                       : (double)point->int64;
+    breakers->events.resource = metric->resource;
     for (size_t i = 0; i < breakers->row_count; i++) {
         const struct breakers_row *row = breakers->rows[i];
         const struct label *label = row->label ? label_find(breakers, row->label) : NULL;
-        if (row->label && (!label || strcmp(label->value, row->label_value) != 0))
+        if (row->is_of_histogram != (point->histogram != NULL) ||
+            !breakers_row_matches(row, label ? label->value : NULL))
             continue;
         if (!identity_make(breakers, metric, row)) {
             breakers->table.left_out++;
@@ -188,6 +194,10 @@ static void visit(void *user, const struct sonde_metric *metric, const struct so
         struct breaker *breaker = breakers_table_get(&breakers->table, &breakers->identity);
         if (!breaker)
             continue;
+        if (row->sum == BREAKERS_DURATION) {
+            breakers_table_duration(&breakers->table, breaker, metric, point->histogram, row->scale);
+            continue;
+        }
         breaker->sums[row->sum] += value * row->scale;
         breaker->present |= UINT64_C(1) << row->sum;
         if (row->sum == BREAKERS_STATE_NUMBER)
@@ -205,11 +215,17 @@ static void look(void *self, struct sonde_series_source *source) {
     breakers->identity.owner = source;
     sonde_series_each(source, visit, breakers);
     breakers_table_show(&breakers->table, source);
+    breakers_events_flush(&breakers->events);
     if (breakers->table.left_out && !breakers->left_out_told)
         sonde_agent_log(SONDE_LOG_WARN,
                         "some circuit breakers of other libraries are left out: too many, or too long names",
                         "processor=%s", breakers->env.name);
     breakers->left_out_told |= breakers->table.left_out > 0;
+}
+
+static void changed(void *user, const struct breaker *breaker, enum breakers_state from, enum breakers_state to) {
+    struct breakers *breakers = user;
+    breakers_events_add(&breakers->events, breaker, from, to);
 }
 
 static void gone(void *self, struct sonde_series_source *source) {
@@ -269,7 +285,7 @@ static int own_row_make(struct breakers *breakers, char *text, size_t size) {
         return fail(text, size, "metric", "it or name_attribute is too long");
     breakers->own_source = (struct breakers_source){"state_map", {breakers->own_label}, {NULL}};
     breakers->own_row =
-        (struct breakers_row){&breakers->own_source, breakers->own_metric, NULL, NULL, BREAKERS_STATE_NUMBER, 1};
+        (struct breakers_row){&breakers->own_source, breakers->own_metric, NULL, NULL, BREAKERS_STATE_NUMBER, 1, false};
     return map_read(breakers, text, size);
 }
 
@@ -296,6 +312,9 @@ static int create(const void *config_data, const struct sonde_processor_env *env
     breakers->config = config;
     breakers->env = *env;
     breakers->table.seams = env->seams;
+    breakers->table.changed = changed;
+    breakers->table.changed_user = breakers;
+    breakers->events.env = &breakers->env;
     buffer_init(&breakers->text, &env->seams->alloc);
     err = own_row_make(breakers, error_text, error_text_size);
     if (!err)

@@ -36,6 +36,13 @@ const char *const breakers_state_names[BREAKERS_STATE_COUNT + 1] = {
             priority_, resource_                                                                                       \
         }                                                                                                              \
     }
+#define OF_RESOURCE(metric_, description_, resource_)                                                                  \
+    {                                                                                                                  \
+        "sonde.resilience.bulkhead." metric_, "{call}", description_, SONDE_UP_DOWN_COUNTER, OTHER_NAME,               \
+            {"sonde.resilience.resource"}, {                                                                           \
+            resource_                                                                                                  \
+        }                                                                                                              \
+    }
 #define FALLBACK(outcome_)                                                                                             \
     {                                                                                                                  \
         "sonde.resilience.fallback", "{call}", "Calls that were answered by a fallback, by its outcome.",              \
@@ -80,6 +87,13 @@ const struct breakers_shown breakers_shown[BREAKERS_OUTPUT_COUNT] = {
                                    OTHER_NAME,
                                    {"sonde.resilience.reason"},
                                    {"budget"}},
+    [BREAKERS_RETRY_EXCEEDED] = {"sonde.resilience.retry.suppressed",
+                                 "{retry}",
+                                 "Retries that were not made, by reason.",
+                                 SONDE_COUNTER,
+                                 OTHER_NAME,
+                                 {"sonde.resilience.reason"},
+                                 {"attempts"}},
     [BREAKERS_TIMEOUT] =
         PLAIN("sonde.resilience.timeout", "{timeout}", SONDE_COUNTER, OTHER_NAME, "Calls that timed out, by scope."),
     [BREAKERS_RATE_REJECTED] = PLAIN("sonde.resilience.rate_limit.rejected", "{call}", SONDE_COUNTER, OTHER_NAME,
@@ -88,6 +102,16 @@ const struct breakers_shown breakers_shown[BREAKERS_OUTPUT_COUNT] = {
     [BREAKERS_FALLBACK_FAILURE] = FALLBACK("failure"),
     [BREAKERS_BULKHEAD_LIMIT] = PLAIN("sonde.resilience.bulkhead.limit", "{call}", SONDE_UP_DOWN_COUNTER, OTHER_NAME,
                                       "Calls that may be under way at once."),
+    [BREAKERS_BULKHEAD_INFLIGHT] =
+        PLAIN("sonde.resilience.bulkhead.inflight", "{call}", SONDE_UP_DOWN_COUNTER, OTHER_NAME, "Calls under way."),
+    [BREAKERS_BULKHEAD_QUEUED] =
+        PLAIN("sonde.resilience.bulkhead.queued", "{call}", SONDE_UP_DOWN_COUNTER, OTHER_NAME, "Calls that wait."),
+    [BREAKERS_LIMIT_CX] = OF_RESOURCE("limit", "Calls that may be under way at once.", "cx"),
+    [BREAKERS_LIMIT_RQ] = OF_RESOURCE("limit", "Calls that may be under way at once.", "rq"),
+    [BREAKERS_LIMIT_RQ_PENDING] = OF_RESOURCE("limit", "Calls that may be under way at once.", "rq_pending"),
+    [BREAKERS_INFLIGHT_CX] = OF_RESOURCE("inflight", "Calls under way.", "cx"),
+    [BREAKERS_INFLIGHT_RQ] = OF_RESOURCE("inflight", "Calls under way.", "rq"),
+    [BREAKERS_QUEUED_RQ_PENDING] = OF_RESOURCE("queued", "Calls that wait.", "rq_pending"),
     [BREAKERS_REJECTED_THREAD_POOL] = REJECTED("thread_pool"),
     [BREAKERS_REJECTED_SEMAPHORE] = REJECTED("semaphore"),
     [BREAKERS_REJECTED_CX] = REJECTED("cx"),
@@ -120,14 +144,24 @@ const struct breakers_shown breakers_shown[BREAKERS_OUTPUT_COUNT] = {
 static const struct breakers_source resilience4j = {"resilience4j", {"name"}, {NULL}};
 static const struct breakers_source polly = {"polly",
                                              {"pipeline_name", "pipeline_instance", "strategy_name"},
-                                             {"operation_key", "event_severity", "exception_type"}};
+                                             {"operation_key", "event_severity", "exception_type", "event_name"}};
 static const struct breakers_source hystrix = {"hystrix", {"key"}, {"terminal"}};
 static const struct breakers_source envoy = {"envoy", {"envoy_cluster_name", "cluster_name"}, {NULL}};
 static const struct breakers_source linkerd = {"linkerd", {"backend_name", "parent_name"}, {NULL}};
 static const struct breakers_source failsafe = {"failsafe", {"failsafe_circuit_breaker_name", "name"}, {NULL}};
 
 #define ROW(source_, metric_, label_, value_, sum_)                                                                    \
-    { &source_, metric_, label_, value_, sum_, 1 }
+    { &source_, metric_, label_, value_, sum_, 1, false }
+/* Of a histogram: its values per second in `per_`. */
+#define HISTOGRAM(source_, metric_, label_, value_, sum_, per_)                                                        \
+    { &source_, metric_, label_, value_, sum_, 1.0 / (per_), true }
+#define R4J_CALLS(kind_, sum_)                                                                                         \
+    HISTOGRAM(resilience4j, "resilience4j_circuitbreaker_calls_seconds", "kind", kind_, sum_, 1)
+/* Polly tells of a pipeline what its breakers rejected. Those calls were not made: they took no time of the peer's. */
+#define POLLY_REJECTION "Polly.CircuitBreaker.*"
+#define POLLY_PIPELINE(metric_)                                                                                        \
+    {&polly, metric_, "exception_type", POLLY_REJECTION, BREAKERS_CALL_REJECTED, 1, true},                             \
+        HISTOGRAM(polly, metric_, "exception_type", "!" POLLY_REJECTION, BREAKERS_DURATION, 1000)
 #define R4J(metric_, label_, value_, sum_) ROW(resilience4j, "resilience4j_" metric_, label_, value_, sum_)
 #define POLLY(event_, sum_)                ROW(polly, "resilience_polly_strategy_events", "event_name", event_, sum_)
 #define HYSTRIX(event_, sum_)              ROW(hystrix, "hystrix_execution", "event", event_, sum_)
@@ -145,14 +179,25 @@ const struct breakers_row breakers_rows[] = {
     R4J("circuitbreaker_calls_seconds_count", "kind", "successful", BREAKERS_CALL_SUCCESS),
     R4J("circuitbreaker_calls_seconds_count", "kind", "failed", BREAKERS_CALL_FAILURE),
     R4J("circuitbreaker_calls_seconds_count", "kind", "ignored", BREAKERS_CALL_IGNORED),
+    R4J("circuitbreaker_calls_seconds_count", "kind", "successful", BREAKERS_DURATION_COUNT),
+    R4J("circuitbreaker_calls_seconds_count", "kind", "failed", BREAKERS_DURATION_COUNT),
+    R4J("circuitbreaker_calls_seconds_sum", "kind", "successful", BREAKERS_DURATION_SUM),
+    R4J("circuitbreaker_calls_seconds_sum", "kind", "failed", BREAKERS_DURATION_SUM),
+    R4J_CALLS("successful", BREAKERS_CALL_SUCCESS),
+    R4J_CALLS("failed", BREAKERS_CALL_FAILURE),
+    R4J_CALLS("ignored", BREAKERS_CALL_IGNORED),
+    R4J_CALLS("successful", BREAKERS_DURATION),
+    R4J_CALLS("failed", BREAKERS_DURATION),
     R4J("circuitbreaker_not_permitted_calls", "kind", "not_permitted", BREAKERS_CALL_REJECTED),
-    {&resilience4j, "resilience4j_circuitbreaker_failure_rate", NULL, NULL, BREAKERS_FAILURE_RATIO, 0.01},
-    {&resilience4j, "resilience4j_circuitbreaker_slow_call_rate", NULL, NULL, BREAKERS_SLOW_RATIO, 0.01},
+    {&resilience4j, "resilience4j_circuitbreaker_failure_rate", NULL, NULL, BREAKERS_FAILURE_RATIO, 0.01, false},
+    {&resilience4j, "resilience4j_circuitbreaker_slow_call_rate", NULL, NULL, BREAKERS_SLOW_RATIO, 0.01, false},
     R4J("retry_calls", "kind", "successful_without_retry", BREAKERS_RETRY),
     R4J("retry_calls", "kind", "successful_with_retry", BREAKERS_RETRY + 1),
     R4J("retry_calls", "kind", "failed_without_retry", BREAKERS_RETRY + 2),
     R4J("retry_calls", "kind", "failed_with_retry", BREAKERS_RETRY + 3),
     R4J("bulkhead_max_allowed_concurrent_calls", NULL, NULL, BREAKERS_BULKHEAD_LIMIT),
+    R4J("bulkhead_available_concurrent_calls", NULL, NULL, BREAKERS_BULKHEAD_AVAILABLE),
+    R4J("bulkhead_queue_depth", NULL, NULL, BREAKERS_BULKHEAD_QUEUED),
     R4J("timelimiter_calls", "kind", "timeout", BREAKERS_TIMEOUT),
     POLLY("OnCircuitOpened", BREAKERS_TO_OPEN),
     POLLY("OnCircuitHalfOpened", BREAKERS_TO_HALF_OPEN),
@@ -160,6 +205,8 @@ const struct breakers_row breakers_rows[] = {
     POLLY("OnTimeout", BREAKERS_TIMEOUT),
     POLLY("OnRateLimiterRejected", BREAKERS_RATE_REJECTED),
     POLLY("OnFallback", BREAKERS_FALLBACK_SUCCESS),
+    POLLY_PIPELINE("resilience_polly_pipeline_duration_milliseconds"),
+    POLLY_PIPELINE("resilience_polly_pipeline_duration"),
     ROW(hystrix, "hystrix_circuit_breaker_open", NULL, NULL, BREAKERS_STATE_OPEN_FLAG),
     HYSTRIX("success", BREAKERS_CALL_SUCCESS),
     HYSTRIX("failure", BREAKERS_CALL_FAILURE),
@@ -171,6 +218,10 @@ const struct breakers_row breakers_rows[] = {
     HYSTRIX("semaphore_rejected", BREAKERS_REJECTED_SEMAPHORE),
     ROW(hystrix, "hystrix_fallback", "event", "fallback_success", BREAKERS_FALLBACK_SUCCESS),
     ROW(hystrix, "hystrix_fallback", "event", "fallback_failure", BREAKERS_FALLBACK_FAILURE),
+    ROW(hystrix, "hystrix_fallback", "event", "fallback_rejection", BREAKERS_FALLBACK_FAILURE),
+    ROW(hystrix, "hystrix_latency_execution_seconds_count", NULL, NULL, BREAKERS_DURATION_COUNT),
+    ROW(hystrix, "hystrix_latency_execution_seconds_sum", NULL, NULL, BREAKERS_DURATION_SUM),
+    HISTOGRAM(hystrix, "hystrix_latency_execution_seconds", NULL, NULL, BREAKERS_DURATION, 1),
     ENVOY("circuit_breakers_default_cx_open", BREAKERS_SATURATED),
     ENVOY("circuit_breakers_default_cx_pool_open", BREAKERS_SATURATED + 1),
     ENVOY("circuit_breakers_default_rq_pending_open", BREAKERS_SATURATED + 2),
@@ -181,6 +232,13 @@ const struct breakers_row breakers_rows[] = {
     ENVOY("circuit_breakers_high_rq_pending_open", BREAKERS_SATURATED + 7),
     ENVOY("circuit_breakers_high_rq_open", BREAKERS_SATURATED + 8),
     ENVOY("circuit_breakers_high_rq_retry_open", BREAKERS_SATURATED + 9),
+    ENVOY("circuit_breakers_default_remaining_cx", BREAKERS_REMAINING_CX),
+    ENVOY("circuit_breakers_default_remaining_rq", BREAKERS_REMAINING_RQ),
+    ENVOY("circuit_breakers_default_remaining_pending", BREAKERS_REMAINING_RQ_PENDING),
+    ENVOY("upstream_cx_active", BREAKERS_INFLIGHT_CX),
+    ENVOY("upstream_rq_active", BREAKERS_INFLIGHT_RQ),
+    ENVOY("upstream_rq_pending_active", BREAKERS_QUEUED_RQ_PENDING),
+    ENVOY("upstream_rq_retry_limit_exceeded", BREAKERS_RETRY_EXCEEDED),
     ENVOY("upstream_cx_overflow", BREAKERS_REJECTED_CX),
     ENVOY("upstream_cx_pool_overflow", BREAKERS_REJECTED_CX_POOL),
     ENVOY("upstream_rq_pending_overflow", BREAKERS_REJECTED_RQ_PENDING),
@@ -197,6 +255,19 @@ const struct breakers_row breakers_rows[] = {
     FAILSAFE("execution_count", "outcome", "failure", BREAKERS_CALL_FAILURE),
 };
 const size_t breakers_row_count = sizeof breakers_rows / sizeof *breakers_rows;
+
+bool breakers_row_matches(const struct breakers_row *row, const char *value) {
+    const char *wanted = row->label_value;
+    if (!row->label)
+        return true;
+    const bool is_not = *wanted == '!';
+    wanted += is_not;
+    const size_t size = strlen(wanted);
+    if (!value)
+        return is_not;
+    bool is = size && wanted[size - 1] == '*' ? strncmp(value, wanted, size - 1) == 0 : strcmp(value, wanted) == 0;
+    return is != is_not;
+}
 
 bool breakers_name_normalize(const char *name, size_t size, char *to, size_t to_size) {
     static const char total[] = "_total";

@@ -38,12 +38,21 @@ enum breakers_output {
     BREAKERS_TO_HALF_OPEN,
     BREAKERS_RETRY, /* and three more: failed * 2 + retried */
     BREAKERS_RETRY_LAST = BREAKERS_RETRY + 3,
-    BREAKERS_RETRY_SUPPRESSED,
+    BREAKERS_RETRY_SUPPRESSED, /* by the budget; one more: by the number of attempts */
+    BREAKERS_RETRY_EXCEEDED,
     BREAKERS_TIMEOUT,
     BREAKERS_RATE_REJECTED,
     BREAKERS_FALLBACK_SUCCESS,
     BREAKERS_FALLBACK_FAILURE,
     BREAKERS_BULKHEAD_LIMIT,
+    BREAKERS_BULKHEAD_INFLIGHT,
+    BREAKERS_BULKHEAD_QUEUED,
+    BREAKERS_LIMIT_CX, /* Envoy's: of those that are under way or wait */
+    BREAKERS_LIMIT_RQ,
+    BREAKERS_LIMIT_RQ_PENDING,
+    BREAKERS_INFLIGHT_CX,
+    BREAKERS_INFLIGHT_RQ,
+    BREAKERS_QUEUED_RQ_PENDING,
     BREAKERS_REJECTED_THREAD_POOL,
     BREAKERS_REJECTED_SEMAPHORE,
     BREAKERS_REJECTED_CX,
@@ -62,6 +71,13 @@ enum breakers_output {
     BREAKERS_STATE_IS_LAST = BREAKERS_STATE_IS + BREAKERS_STATE_COUNT - 1,
     BREAKERS_STATE_OPEN_FLAG, /* 1 = open, 0 = closed */
     BREAKERS_STATE_NUMBER,    /* by the configuration's state_map */
+    BREAKERS_BULKHEAD_AVAILABLE,
+    BREAKERS_REMAINING_CX, /* in the order of BREAKERS_LIMIT_CX */
+    BREAKERS_REMAINING_RQ,
+    BREAKERS_REMAINING_RQ_PENDING,
+    BREAKERS_DURATION,       /* a histogram, in seconds when scaled */
+    BREAKERS_DURATION_COUNT, /* or its count and sum alone */
+    BREAKERS_DURATION_SUM,
     BREAKERS_SUM_COUNT,
 };
 _Static_assert(BREAKERS_SUM_COUNT <= 64, "bits of a word");
@@ -84,12 +100,16 @@ struct breakers_source {
 struct breakers_row {
     const struct breakers_source *source;
     const char *metric;
-    const char *label, *label_value; /* NULL = whatever */
+    const char *label, *label_value; /* NULL = whatever; "a*" = begins so, "!a*" = does not, or is not there */
     int sum;                         /* enum breakers_output */
     double scale;
+    bool is_of_histogram; /* its value is the count, but of BREAKERS_DURATION */
 };
 extern const struct breakers_row breakers_rows[];
 extern const size_t breakers_row_count;
+
+/** Whether a label (NULL = it is not there) is what the row asks for. */
+bool breakers_row_matches(const struct breakers_row *row, const char *value);
 
 /** Writes a name as rows have it. Returns false when it does not fit, and no row has it. */
 bool breakers_name_normalize(const char *name, size_t size, char *to, size_t to_size);

@@ -4,9 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-#define NS_PER_S       1e9
+#define NS_PER_S         1e9
+#define CHANGES_TOLD_MAX 8 /* into a state, of one look */
 /* More labels, name, library, two of an output, one that says how it is known. */
-#define ATTRIBUTES_MAX (BREAKERS_MORE_MAX + 5u)
+#define ATTRIBUTES_MAX   (BREAKERS_MORE_MAX + 5u)
 
 /* ---- the table ---- */
 
@@ -61,6 +62,12 @@ struct breaker *breakers_table_get(struct breakers_table *table, const struct br
     return breaker;
 }
 
+static void breaker_destroy(struct breakers_table *table, struct breaker *breaker) {
+    sonde_alloc_free(&table->seams->alloc, breaker->duration);
+    sonde_alloc_free(&table->seams->alloc, breaker);
+    table->count--;
+}
+
 void breakers_table_forget(struct breakers_table *table, const struct sonde_series_source *owner) {
     for (uint32_t i = 0; i < BREAKERS_BUCKETS; i++)
         for (struct breaker **at = &table->buckets[i], *breaker; (breaker = *at);) {
@@ -69,9 +76,19 @@ void breakers_table_forget(struct breakers_table *table, const struct sonde_seri
                 continue;
             }
             *at = breaker->next;
-            sonde_alloc_free(&table->seams->alloc, breaker);
-            table->count--;
+            breaker_destroy(table, breaker);
         }
+}
+
+void breakers_table_duration(struct breakers_table *table, struct breaker *breaker, const struct sonde_metric *metric,
+                             const struct sonde__metric_histogram *histogram, double scale) {
+    if (!breaker->duration) {
+        breaker->duration = sonde_alloc_new(&table->seams->alloc, sizeof *breaker->duration);
+        if (!breaker->duration)
+            return;
+        breaker->duration->look = 0; /* looks begin at 1 */
+    }
+    breakers_duration_add(breaker->duration, table->look, metric, histogram, scale);
 }
 
 /* ---- states ---- */
@@ -123,7 +140,31 @@ static enum breakers_state state_told(const struct breaker *breaker) {
     return BREAKERS_STATE_COUNT; /* none, or several: not known */
 }
 
-static enum breakers_state state_find(struct breaker *breaker) {
+static void tell(const struct breakers_table *table, const struct breaker *breaker, enum breakers_state from,
+                 enum breakers_state to) {
+    if (table->changed)
+        table->changed(table->changed_user, breaker, from, to);
+}
+
+/* By counters of transitions: each that rose, as often as it rose, within reason. Where from is known of a single one. */
+static void tell_entered(const struct breakers_table *table, const struct breaker *breaker, const double *now) {
+    double rises[3], all = 0;
+    bool began_anew = false;
+    if (!breaker->has_entered)
+        return;
+    for (int i = 0; i < 3; i++)
+        began_anew |= now[i] < breaker->entered[i];
+    for (int i = 0; i < 3; i++) {
+        rises[i] = now[i] - (began_anew ? 0 : breaker->entered[i]);
+        all += rises[i];
+    }
+    for (int i = 0; i < 3; i++)
+        for (double n = 0; n < rises[i] && n < CHANGES_TOLD_MAX; n++)
+            tell(table, breaker, all == 1 && !began_anew ? breaker->state : BREAKERS_STATE_COUNT,
+                 (enum breakers_state)i);
+}
+
+static enum breakers_state state_find(const struct breakers_table *table, struct breaker *breaker) {
     const double now[3] = {breaker->sums[BREAKERS_TO_CLOSED], breaker->sums[BREAKERS_TO_OPEN],
                            breaker->sums[BREAKERS_TO_HALF_OPEN]};
     if (!has(breaker, BREAKERS_TO_CLOSED) && !has(breaker, BREAKERS_TO_OPEN) && !has(breaker, BREAKERS_TO_HALF_OPEN))
@@ -133,6 +174,7 @@ static enum breakers_state state_find(struct breaker *breaker) {
         breakers_state_entered(breaker->state, breaker->has_entered ? breaker->entered : NULL, now, &assumed);
     breaker->is_assumed = assumed || (breaker->is_assumed && breaker->has_entered && state == breaker->state &&
                                       memcmp(now, breaker->entered, sizeof now) == 0);
+    tell_entered(table, breaker, now);
     breaker->has_entered = true;
     memcpy(breaker->entered, now, sizeof now);
     return state;
@@ -142,11 +184,13 @@ static enum breakers_state state_find(struct breaker *breaker) {
 static void state_go_on(struct breakers_table *table, struct breaker *breaker) {
     uint64_t now = table->seams->time.monotonic_ns(table->seams->time.self);
     bool had_entered = breaker->has_entered;
-    enum breakers_state before = breaker->state, state = state_find(breaker);
+    enum breakers_state before = breaker->state, state = state_find(table, breaker);
     if (before != BREAKERS_STATE_COUNT && breaker->since_ns)
         breaker->times[before] += (double)(now - breaker->since_ns) / NS_PER_S;
-    if (before != BREAKERS_STATE_COUNT && state != BREAKERS_STATE_COUNT && before != state && !had_entered)
+    if (before != BREAKERS_STATE_COUNT && state != BREAKERS_STATE_COUNT && before != state && !had_entered) {
         breaker->transitions[before][state]++;
+        tell(table, breaker, before, state);
+    }
     breaker->state = state;
     breaker->since_ns = now;
 }
@@ -252,14 +296,54 @@ static void show_transitions(struct sonde_series_source *owner, const struct bre
         }
 }
 
-static void show(struct breakers_table *table, struct sonde_series_source *owner, struct breaker *breaker) {
+/* Histograms, or else count and sum. */
+static void show_duration(const struct breakers_table *table, struct sonde_series_source *owner,
+                          const struct breaker *breaker) {
+    const struct breakers_duration *told =
+        breaker->duration && breaker->duration->look == table->look ? breaker->duration : NULL;
+    const double count = breaker->sums[BREAKERS_DURATION_COUNT];
+    const uint64_t all = count >= 0 && count < 9e15 ? (uint64_t)count : 0;
+    struct attributes attributes;
+    if (!told && !(has(breaker, BREAKERS_DURATION_COUNT) && has(breaker, BREAKERS_DURATION_SUM)))
+        return;
+    attributes_begin(breaker, "sonde.circuit_breaker.name", &attributes);
+    put(owner, &attributes,
+        (struct sonde_series_value){.kind = SONDE_HISTOGRAM,
+                                    .name = "sonde.circuit_breaker.call.duration",
+                                    .unit = "s",
+                                    .description = "Duration of calls that a circuit breaker admitted.",
+                                    .is_double = true,
+                                    .float64 = told ? told->sum : breaker->sums[BREAKERS_DURATION_SUM],
+                                    .start_is_unknown = true,
+                                    .bounds = told ? told->bounds : NULL,
+                                    .bound_count = told ? told->bound_count : 0,
+                                    .counts = told ? told->counts : &all});
+}
+
+/* What follows from others: a limit is what is left of it and what is in use. */
+static void set_sum(struct breaker *breaker, int sum, double value) {
+    breaker->sums[sum] = value;
+    breaker->present |= UINT64_C(1) << sum;
+}
+static void derive(struct breaker *breaker) {
+    static const int in_use[] = {BREAKERS_INFLIGHT_CX, BREAKERS_INFLIGHT_RQ, BREAKERS_QUEUED_RQ_PENDING};
     double members = breaker->sums[BREAKERS_MEMBERS];
-    if (has(breaker, BREAKERS_EJECTED) && members > 0) {
-        breaker->sums[BREAKERS_EJECTED_RATIO] = breaker->sums[BREAKERS_EJECTED] / members;
-        breaker->present |= UINT64_C(1) << BREAKERS_EJECTED_RATIO;
-    }
+    if (has(breaker, BREAKERS_EJECTED) && members > 0)
+        set_sum(breaker, BREAKERS_EJECTED_RATIO, breaker->sums[BREAKERS_EJECTED] / members);
+    if (has(breaker, BREAKERS_BULKHEAD_LIMIT) && has(breaker, BREAKERS_BULKHEAD_AVAILABLE))
+        set_sum(breaker, BREAKERS_BULKHEAD_INFLIGHT,
+                breaker->sums[BREAKERS_BULKHEAD_LIMIT] - breaker->sums[BREAKERS_BULKHEAD_AVAILABLE]);
+    for (int i = 0; i < 3; i++)
+        if (has(breaker, BREAKERS_REMAINING_CX + i) && has(breaker, in_use[i]))
+            set_sum(breaker, BREAKERS_LIMIT_CX + i,
+                    breaker->sums[BREAKERS_REMAINING_CX + i] + breaker->sums[in_use[i]]);
+}
+
+static void show(struct breakers_table *table, struct sonde_series_source *owner, struct breaker *breaker) {
+    derive(breaker);
     state_go_on(table, breaker);
     show_sums(owner, breaker);
+    show_duration(table, owner, breaker);
     if (breaker->state == BREAKERS_STATE_COUNT)
         return;
     for (int state = 0; state < BREAKERS_STATE_COUNT; state++)
@@ -278,8 +362,7 @@ void breakers_table_show(struct breakers_table *table, struct sonde_series_sourc
                 breaker->state = BREAKERS_STATE_COUNT;
                 if (++breaker->missed > BREAKERS_MISSED_MAX) {
                     *at = breaker->next;
-                    sonde_alloc_free(&table->seams->alloc, breaker);
-                    table->count--;
+                    breaker_destroy(table, breaker);
                     continue;
                 }
             }

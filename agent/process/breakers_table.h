@@ -3,6 +3,7 @@
 #ifndef SONDE_AGENT_PROCESS_BREAKERS_TABLE_H
 #define SONDE_AGENT_PROCESS_BREAKERS_TABLE_H
 
+#include "agent/process/breakers_duration.h"
 #include "agent/process/breakers_map.h"
 #include "agent/series/series.h"
 
@@ -40,6 +41,7 @@ struct breaker {
     double times[BREAKERS_STATE_COUNT];
     uint64_t transitions[BREAKERS_STATE_COUNT][BREAKERS_STATE_COUNT];
     uint64_t start_unix_ns;
+    struct breakers_duration *duration; /* owned; NULL = none was told yet */
     char text[];
 };
 
@@ -48,10 +50,16 @@ struct breakers_table {
     struct breaker *buckets[BREAKERS_BUCKETS];
     uint32_t count;
     uint64_t look, left_out;
+    /* A change of state that was seen; from may be BREAKERS_STATE_COUNT. NULL = nobody listens. */
+    void (*changed)(void *user, const struct breaker *breaker, enum breakers_state from, enum breakers_state to);
+    void *changed_user;
 };
 
 /** Finds or makes; NULL when out of memory or full (left_out counts). A breaker that is seen first in a look has no sums. */
 struct breaker *breakers_table_get(struct breakers_table *table, const struct breakers_identity *identity);
+/** Adds to the durations of calls, those of this look. Lack of memory: none are shown. */
+void breakers_table_duration(struct breakers_table *table, struct breaker *breaker, const struct sonde_metric *metric,
+                             const struct sonde__metric_histogram *histogram, double scale);
 /** Brings states, times and transitions of an owner's breakers up to date, and sets their series in it. */
 void breakers_table_show(struct breakers_table *table, struct sonde_series_source *owner);
 /** Forgets an owner's breakers; NULL = everyone's. */

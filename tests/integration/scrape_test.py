@@ -330,6 +330,13 @@ def breakers_of_others_are_shown_as_ours(directory):
                             **at) == 1
             assert value_of(series, "sonde_circuit_breaker_state_time_seconds_total", state="closed", estimated="true", **at) > 0
             assert value_of(series, "resilience4j_circuitbreaker_state", job="r4j", name="payments", state="open") == 1
+            assert value_of(series, "sonde_circuit_breaker_call_duration_seconds_count", **at) == 10
+            now[0] = recorded("histogram", "open", "om")
+            agent.until(lambda s: value_of(s, "sonde_circuit_breaker_call_duration_seconds_bucket", le="0.05", **at) == 4 and
+                        value_of(s, "sonde_circuit_breaker_call_duration_seconds_bucket", le="1", **at) == 9, "durations")
+            now[0] = recorded("quantiles", "open", "om")
+            agent.until(lambda s: value_of(s, "resilience4j_circuitbreaker_calls_seconds", quantile="0.5", kind="failed", job="r4j",
+                                           name="payments"), "quantiles")
             agent.until(lambda s: value_of(s, "sonde_circuit_breaker_state", state="half_open", job="numbers", name="db",
                                            source="state_map") == 1, "by number")
 

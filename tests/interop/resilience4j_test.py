@@ -5,6 +5,7 @@ out as our own do, in every state. Needs Java and .cache/resilience4j (script/te
     python resilience4j_test.py BUILD                  drives the service, and looks at the agent's /metrics
     python resilience4j_test.py BUILD record DIRECTORY writes what the service exposes into the vectors that
                                                        tests/integration/scrape_test.py serves without Java"""
+import json
 import os
 import pathlib
 import re
@@ -15,7 +16,8 @@ import tempfile
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "integration"))
+sys.path[1:1] = [str(ROOT / "tests" / "integration"), str(ROOT / "tests" / "interop")]
+import sink  # noqa: E402
 from rig import DEADLINE_S, QUIET, Agent, wait_until  # noqa: E402
 
 JARS = os.environ.get("SONDE_RESILIENCE4J", str(ROOT / ".cache" / "resilience4j"))
@@ -96,7 +98,24 @@ def warm(service):
     assert service.tell("retry", "failure") == "failed" and service.tell("timeout") == "done"
 
 
-def drive(service, pages):
+def durations(page, timers):
+    """Of 8 calls that count and one of the ledger's; the ignored one is left out."""
+    for name, count, total in (("payments", 8, 4 * 0.02 + 1.5 + 3 * 0.3), ("ledger", 1, 0.1)):
+        duration = "call_duration_seconds_"
+        assert page.breaker(duration + "count", name)[0][1] == count
+        assert abs(page.breaker(duration + "sum", name)[0][1] - total) < 1e-6
+        buckets = {labels["le"]: value for labels, value in page.breaker(duration + "bucket", name)}
+        if timers == "histogram":
+            wanted = {"payments": {"0.05": 4, "0.25": 4, "1": 7, "+Inf": 8}, "ledger": {"0.05": 0, "0.25": 1, "1": 1, "+Inf": 1}}
+            assert buckets == wanted[name], buckets
+        else:
+            assert buckets == {"+Inf": count}, buckets
+    if timers == "quantiles":
+        found = page.values("resilience4j_circuitbreaker_calls_seconds", name="payments", kind="successful", quantile="0.5")
+        assert 0 < found[0][1] < 0.1, found
+
+
+def drive(service, pages, timers):
     def all_in(state, what):
         wait_until(lambda: all(page.is_in(state) for page in pages), f"{state}: {what}")
 
@@ -111,6 +130,8 @@ def drive(service, pages):
     everywhere("call_total", "outcome", {"success": 5, "failure": 3, "ignored": 1, "rejected": 0})
     everywhere("failure_ratio", "name", {"payments": 0.375})
     everywhere("slow_call_ratio", "name", {"payments": 0.125})
+    for page in pages:
+        durations(page, timers)
     service.calls("failure", 300, 2)
     all_in("open", "5 of 10 failed")
     service.calls("success", 1, 2, answer="rejected")
@@ -122,9 +143,10 @@ def drive(service, pages):
     for state in ("forced_open", "disabled", "metrics_only", "closed"):
         service.tell("state", "payments", state)
         all_in(state, "by hand")
-    hops = ["closed", "open", "half_open", "closed", "forced_open", "disabled", "metrics_only", "closed"]
     for page in pages:
-        assert page.transitions() == {hop: 1 for hop in zip(hops, hops[1:])}, page.transitions()
+        inflight = page.values("sonde_resilience_bulkhead_inflight", sonde_resilience_name="payments")
+        assert [value for _, value in inflight] == [0], inflight
+        assert page.transitions() == {hop: 1 for hop in zip(HOPS, HOPS[1:])}, page.transitions()
         times = page.by("state_time_seconds_total", "state", estimated="true")
         assert set(times) == set(STATES) and all(value > 0 for value in times.values()), times
         assert page.values("sonde_resilience_retry_total", sonde_resilience_name="payments",
@@ -135,20 +157,40 @@ def drive(service, pages):
         assert page.values("resilience4j_circuitbreaker_not_permitted_calls_total", name="payments")[0][1] == 2
 
 
+HOPS = ["closed", "open", "half_open", "closed", "forced_open", "disabled", "metrics_only", "closed"]
+
+
+def check_events(backend):
+    """One log record for each change, of the service that was scraped; by OTLP the durations are histograms, too."""
+    bodies = [f"circuit breaker payments of resilience4j: {a} -> {b}" for a, b in zip(HOPS, HOPS[1:])]
+
+    def all_there():
+        logs = json.dumps(backend.sink.store.logs)
+        return all(logs.count(json.dumps(body)) >= len(ENDPOINTS) for body in bodies) and logs
+    assert "sonde.circuit_breaker.state_change" in wait_until(all_there, "log records of all changes")
+    report = backend.sink.report({})
+    assert "sonde.circuit_breaker.call.duration" in json.dumps(report) and not report["errors"], report["errors"]
+
+
 def live():
+    backend = sink.serve()
+    port = backend.server_address[1]
+    export = (f'exporters: {{otlp_http: {{endpoint: "http://127.0.0.1:{port}", batch.timeout: 10ms}}}}\n')
     for timers in TIMERS:
         with tempfile.TemporaryDirectory() as directory, Service(timers) as service:
             jobs = "".join(f'  prometheus_scrape/{name}: {{job: {name}, targets: ["http://127.0.0.1:{service.port}{path}"], '
                            "interval: 100ms, timeout: 100ms}\n" for name, path in ENDPOINTS.items())
             assert service.exposition("/metrics").endswith("# EOF\n") and "# EOF" not in service.exposition("/plain")
-            with Agent(directory, f'agent: {{listen: "127.0.0.1:0"}}\nreceivers:\n{jobs}') as agent:
+            with Agent(directory, f'agent: {{listen: "127.0.0.1:0", metrics_interval: 200ms}}\nreceivers:\n{jobs}{export}') as agent:
                 try:
-                    drive(service, [Page(agent, job) for job in ENDPOINTS])
+                    drive(service, [Page(agent, job) for job in ENDPOINTS], timers)
+                    check_events(backend)
                 except AssertionError:
                     print(agent.log(), agent.get("/metrics"), file=sys.stderr)
                     raise
                 assert agent.end() == 0, agent.log()
         print("ok", timers)
+    backend.shutdown()
 
 
 def record(directory):

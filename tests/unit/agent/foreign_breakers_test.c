@@ -29,6 +29,10 @@ struct fixture {
     struct sonde_seams seams;
     struct sonde_series_store *store;
     struct sonde_series_source *source;
+    struct sonde_queue *queue;
+    struct sonde_ledger ledger;
+    uint32_t cursor;
+    uint64_t read; /* of the queue */
     struct config config;
     void *processor;
     char *text;
@@ -36,7 +40,8 @@ struct fixture {
 };
 
 static int create(struct fixture *f, char *text, size_t size) {
-    struct sonde_processor_env env = {.name = "breakers", .seams = &f->seams, .series = f->store};
+    struct sonde_processor_env env = {
+        .name = "breakers", .seams = &f->seams, .queue = f->queue, .ledger = &f->ledger, .series = f->store};
     return sonde_processor_breakers.create(&f->config, &env, &f->processor, text, size);
 }
 
@@ -46,13 +51,18 @@ static int setup(void **state) {
     f->seams = fakes_seams(&f->fakes);
     f->config = (struct config){.metric = "", .name_attribute = "name"};
     *state = f;
-    return sonde_series_store_create(&f->seams, &f->store) ||
+    const struct sonde_queue_options options = {.size_max = 1 << 20};
+    sonde_ledger_init(&f->ledger);
+    return sonde_queue_create(&options, &f->seams, &f->queue) ||
+           sonde_queue_cursor_create(f->queue, 1u << SONDE_SIGNAL_LOGS, &f->cursor) ||
+           sonde_series_store_create(&f->seams, &f->store) ||
            sonde_series_source_create(f->store, (struct sonde_bytes){NULL, 0}, &f->source);
 }
 static int teardown(void **state) {
     struct fixture *f = *state;
     sonde_processor_breakers.destroy(f->processor);
     sonde_series_store_destroy(f->store);
+    sonde_queue_destroy(f->queue);
     free(f->text);
     int leaked = f->fakes.live != 0;
     free(f);
@@ -90,7 +100,9 @@ static const char *shown(struct fixture *f) {
 }
 
 static int by_text(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+    int x_is_bound = strncmp(x, "le=", 3) == 0, y_is_bound = strncmp(y, "le=", 3) == 0; /* these stand last */
+    return x_is_bound != y_is_bound ? x_is_bound - y_is_bound : strcmp(x, y);
 }
 
 /* The line with its labels sorted, as they are shown. */
@@ -169,6 +181,83 @@ static void resilience4j(void **state) {
            "sonde_resilience_outcome=\"failure_with_retry\"} 2");
 }
 
+/* How many log records came, of which the last has these texts. */
+static uint32_t told(struct fixture *f, const char *const *texts) {
+    struct sonde_record_log log = sonde_queue_log(f->queue);
+    struct sonde_record_view view;
+    uint32_t count = 0;
+    while (log.next(log.self, f->cursor, f->read, &view)) {
+        assert_non_null(memmem(view.data.data, view.data.size, "sonde.circuit_breaker.state_change", 34));
+        for (size_t i = 0; texts[i]; i++)
+            if (!memmem(view.data.data, view.data.size, texts[i], strlen(texts[i])))
+                fail_msg("missing: %s", texts[i]);
+        count += view.count;
+        f->read = view.sequence;
+        log.release(log.self, f->cursor, view.sequence);
+    }
+    return count;
+}
+#define TOLD(f, ...) told(f, (const char *const[]){__VA_ARGS__, NULL})
+
+#define CALLS(part, kind, value)                                                                                       \
+    "resilience4j_circuitbreaker_calls_seconds" part "{kind=\"" kind "\",name=\"pay\",} " value "\n"
+#define BUCKETS(kind, low, all, sum)                                                                                   \
+    "resilience4j_circuitbreaker_calls_seconds_bucket{kind=\"" kind "\",name=\"pay\",le=\"0.05\"} " low "\n"           \
+    "resilience4j_circuitbreaker_calls_seconds_bucket{kind=\"" kind "\",name=\"pay\",le=\"+Inf\"} " all                \
+    "\n" CALLS("_count", kind, all) CALLS("_sum", kind, sum)
+#define DURATION(part, more, value)                                                                                    \
+    "sonde_circuit_breaker_call_duration_seconds" part "{" NAMED("pay", "resilience4j") more "} " value
+
+static void durations_of_calls(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(create(f, NULL, 0), 0);
+    /* Timers without buckets, with quantiles: count and sum. Ignored calls are no calls of the peer's. */
+    scraped(
+        f, "# TYPE resilience4j_circuitbreaker_calls_seconds summary\n"
+           "resilience4j_circuitbreaker_calls_seconds{kind=\"successful\",name=\"pay\",quantile=\"0.5\",} 0.25\n" CALLS(
+               "_count", "successful", "7") CALLS("_sum", "successful", "1.5") CALLS("_count", "failed", "3")
+               CALLS("_sum", "failed", "0.5") CALLS("_count", "ignored", "9") CALLS("_sum", "ignored", "90"));
+    has(f, DURATION("_bucket", ",le=\"+Inf\"", "10"));
+    has(f, DURATION("_sum", "", "2"));
+    has(f, DURATION("_count", "", "10"));
+    has(f, OUTCOME("success", "7"));
+    scraped(f, "a 1\n"); /* restarted, configured otherwise */
+    /* With buckets. */
+    scraped(f, "# TYPE resilience4j_circuitbreaker_calls_seconds histogram\n" BUCKETS("successful", "6", "8", "1.75")
+                   BUCKETS("failed", "1", "3", "0.5") BUCKETS("ignored", "9", "9", "90"));
+    has(f, DURATION("_bucket", ",le=\"0.05\"", "7"));
+    has(f, DURATION("_bucket", ",le=\"+Inf\"", "11"));
+    has(f, DURATION("_sum", "", "2.25"));
+    has(f, OUTCOME("success", "8"));
+    has(f, OUTCOME("failure", "3"));
+    has(f, OUTCOME("ignored", "9"));
+    /* Other bounds among them: what can be added up is. */
+    scraped(f, "# TYPE resilience4j_circuitbreaker_calls_seconds histogram\n" BUCKETS(
+                   "successful", "6", "8", "1.75") "resilience4j_circuitbreaker_calls_seconds_bucket{kind=\"failed\","
+                                                   "name=\"pay\",le=\"9\"} 1\n" CALLS("_count", "failed", "3")
+                                                       CALLS("_sum", "failed", "0.5"));
+    has_not(f, "call_duration_seconds_bucket{name=\"pay\",source=\"resilience4j\",le=\"0.05\"}");
+    has(f, DURATION("_bucket", ",le=\"+Inf\"", "11"));
+    scraped(f, "a 1\n");
+    has_not(f, "call_duration");
+}
+
+static void changes_are_log_records(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(create(f, NULL, 0), 0);
+    scraped(f, R4J_STATES("1", "0", "0"));
+    assert_int_equal(TOLD(f, ""), 0);
+    scraped(f, R4J_STATES("0", "1", "0") "resilience4j_circuitbreaker_failure_rate{group=\"g\",name=\"pay\",} 62.5\n");
+    assert_int_equal(TOLD(f, "circuit breaker pay of resilience4j: closed -> open", "WARN", "foreign",
+                          "sonde.circuit_breaker.failure_ratio"),
+                     1);
+    scraped(f, R4J_STATES("0", "1", "0"));
+    scraped(f, "a 1\n");
+    scraped(f, R4J_STATES("1", "0", "0")); /* what it was in between nobody knows */
+    assert_int_equal(TOLD(f, ""), 0);
+    assert_int_equal(f->ledger.intake[SONDE_SIGNAL_LOGS].appended, 1);
+}
+
 static void states_make_times_and_transitions(void **state) {
     struct fixture *f = *state;
     assert_int_equal(create(f, NULL, 0), 0);
@@ -221,6 +310,44 @@ static void polly(void **state) {
                    POLLY("OnCircuitClosed", "A", "2"));
     IS_POLLY("closed");
     has_not(f, "sonde_circuit_breaker_from");
+}
+
+static void counters_of_changes_are_log_records_too(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(create(f, NULL, 0), 0);
+    scraped(f, POLLY("OnCircuitOpened", "A", "1"));
+    assert_int_equal(TOLD(f, ""), 0); /* when that was nobody knows */
+    scraped(f, POLLY("OnCircuitOpened", "A", "1") POLLY("OnCircuitHalfOpened", "A", "1"));
+    assert_int_equal(TOLD(f, "circuit breaker p/cb of polly: open -> half_open"), 1);
+    scraped(f, POLLY("OnCircuitOpened", "A", "3") POLLY("OnCircuitHalfOpened", "A", "2"));
+    assert_int_equal(TOLD(f, "circuit breaker p/cb of polly: ? -> open", "? -> half_open"), 3);
+    scraped(f, POLLY("OnCircuitOpened", "A", "1000000")); /* the process is another: from nothing; and within reason */
+    assert_int_equal(TOLD(f, "? -> open"), 8);
+}
+
+#define PIPELINE(part, exception, value)                                                                               \
+    "resilience_polly_pipeline_duration_milliseconds" part "{pipeline_name=\"p\",operation_key=\"k\",event_name="      \
+    "\"PipelineExecuted\",event_severity=\"Information\"," exception "} " value "\n"
+#define BROKEN "exception_type=\"Polly.CircuitBreaker.BrokenCircuitException\","
+
+static void polly_tells_rejections_by_pipeline(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(create(f, NULL, 0), 0);
+    scraped(f,
+            "# TYPE resilience_polly_pipeline_duration_milliseconds histogram\n" PIPELINE("_bucket", "le=\"25\"", "6")
+                PIPELINE("_bucket", "le=\"+Inf\"", "8") PIPELINE("_sum", "", "1500") PIPELINE("_count", "", "8")
+                    PIPELINE("_bucket", BROKEN "le=\"25\"", "4") PIPELINE("_bucket", BROKEN "le=\"+Inf\"", "4")
+                        PIPELINE("_sum", BROKEN, "1") PIPELINE("_count", BROKEN, "4")
+                            PIPELINE("_bucket", "exception_type=\"System.TimeoutException\",le=\"25\"", "0")
+                                PIPELINE("_bucket", "exception_type=\"System.TimeoutException\",le=\"+Inf\"", "2")
+                                    PIPELINE("_sum", "exception_type=\"System.TimeoutException\"", "500"));
+#define POLLY_DURATION(part, more, value)                                                                              \
+    "sonde_circuit_breaker_call_duration_seconds" part "{" NAMED("p", "polly") more "} " value
+    has(f, POLLY_DURATION("_bucket", ",le=\"0.025\"", "6"));
+    has(f, POLLY_DURATION("_count", "", "10"));
+    has(f, POLLY_DURATION("_sum", "", "2"));
+    has(f, "sonde_circuit_breaker_call_total{" NAMED("p", "polly") ",outcome=\"rejected\"} 4");
+    has_not(f, "sonde_circuit_breaker_state{");
 }
 
 static void polly_before_any_event_is_assumed_closed(void **state) {
@@ -308,6 +435,27 @@ static void envoy(void **state) {
     scraped(f,
             "envoy_cluster_membership_total" ENVOY "4\nenvoy_cluster_outlier_detection_ejections_active" ENVOY "4\n");
     is_in(f, "", NAMED("c", "envoy"), "open");
+}
+
+static void limits_and_what_is_under_way(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(create(f, NULL, 0), 0);
+    scraped(f, "envoy_cluster_circuit_breakers_default_remaining_cx" ENVOY "1000\n"
+               "envoy_cluster_upstream_cx_active" ENVOY "24\nenvoy_cluster_upstream_rq_active" ENVOY "7\n"
+               "envoy_cluster_upstream_rq_pending_active" ENVOY "3\n"
+               "# TYPE envoy_cluster_upstream_rq_retry_limit_exceeded counter\n"
+               "envoy_cluster_upstream_rq_retry_limit_exceeded" ENVOY "5\n"
+               "resilience4j_bulkhead_available_concurrent_calls{name=\"b\"} 5\n"
+               "resilience4j_bulkhead_max_allowed_concurrent_calls{name=\"b\"} 7\n");
+    has(f, "sonde_resilience_bulkhead_limit{" OTHER ",sonde_resilience_resource=\"cx\"} 1024");
+    has(f, "sonde_resilience_bulkhead_inflight{" OTHER ",sonde_resilience_resource=\"cx\"} 24");
+    has(f, "sonde_resilience_bulkhead_inflight{" OTHER ",sonde_resilience_resource=\"rq\"} 7");
+    has(f, "sonde_resilience_bulkhead_queued{" OTHER ",sonde_resilience_resource=\"rq_pending\"} 3");
+    has(f, "sonde_resilience_retry_suppressed_total{" OTHER ",sonde_resilience_reason=\"attempts\"} 5");
+    has_not(f, "sonde_resilience_bulkhead_limit{" OTHER ",sonde_resilience_resource=\"rq\"}"); /* not tracked */
+#define BULKHEAD "sonde_resilience_source=\"resilience4j\",sonde_resilience_name=\"b\""
+    has(f, "sonde_resilience_bulkhead_limit{" BULKHEAD "} 7");
+    has(f, "sonde_resilience_bulkhead_inflight{" BULKHEAD "} 2");
 }
 
 static void linkerd_and_failsafe(void **state) {
@@ -426,11 +574,16 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(resilience4j),
         TEST(states_make_times_and_transitions),
+        TEST(durations_of_calls),
+        TEST(changes_are_log_records),
+        TEST(counters_of_changes_are_log_records_too),
+        TEST(polly_tells_rejections_by_pipeline),
         TEST(polly),
         TEST(polly_before_any_event_is_assumed_closed),
         TEST(states_follow_from_counters),
         TEST(hystrix),
         TEST(envoy),
+        TEST(limits_and_what_is_under_way),
         TEST(linkerd_and_failsafe),
         TEST(dotted_names_are_the_same),
         TEST(numbers_by_state_map),
