@@ -82,7 +82,7 @@ struct sns_collector {
     struct sonde__filter filter;
     const struct sonde__aws_keys *keys; /* of this poll */
     struct sonde__aws_call listing;
-    char token[1024];
+    char token[1024], account[16];
     struct topic **topics; /* sorted by name; topics_max of them have room */
     size_t topic_count;
     int64_t covered_s, until_s; /* minutes before are added; those before until_s are asked for */
@@ -221,6 +221,16 @@ struct page {
     bool is_list, has_token;
 };
 
+/** The account that a topic's ARN tells is part of who the broker is. */
+static void account_take(struct sns_collector *collector, const char *arn) {
+    char account[sizeof collector->account];
+    const char *name;
+    if (*collector->account || !sonde__sqs_arn_read(arn, "sns", account, sizeof account, &name))
+        return;
+    memcpy(collector->account, account, sizeof account);
+    sonde__poll_identify(collector->poll, sonde_attribute_string(SONDE_KEY("cloud.account.id"), collector->account));
+}
+
 static void on_listed(void *user, const char *name, unsigned depth, struct sonde_string text) {
     struct page *page = user;
     struct sns_collector *collector = page->collector;
@@ -237,6 +247,7 @@ static void on_listed(void *user, const char *name, unsigned depth, struct sonde
         return;
     memcpy(arn, text.data, text.size);
     arn[text.size] = '\0';
+    account_take(collector, arn);
     const char *topic = sonde__sqs_name_of(arn);
     if (!sonde__filter_passes(&collector->filter, topic))
         return;
@@ -299,8 +310,10 @@ static void on_keys(void *user, const struct sonde__aws_keys *keys, const char *
     window_set(collector);
     for (size_t i = 0; i < collector->topic_count; i++)
         collector->topics[i]->seen = false;
-    for (size_t i = 0; i < named->count; i++)
+    for (size_t i = 0; i < named->count; i++) {
+        account_take(collector, named->items[i]);
         see(collector, sonde__sqs_name_of(named->items[i]));
+    }
     collector->token[0] = '\0';
     if (named->count)
         numbers_ask(collector);

@@ -230,12 +230,12 @@ static void attributes_take(struct sqs_collector *collector, struct sonde__sqs_q
         return;
     }
     queue->known = true;
-    if (!*collector->account && sonde__sqs_arn_read(queue->arn, account, sizeof account, &name)) {
+    if (!*collector->account && sonde__sqs_arn_read(queue->arn, "sqs", account, sizeof account, &name)) {
         memcpy(collector->account, account, sizeof account);
         sonde__poll_identify(collector->poll,
                              sonde_attribute_string(SONDE_KEY("cloud.account.id"), collector->account));
     }
-    if (*arn && sonde__sqs_arn_read(arn, account, sizeof account, &name))
+    if (*arn && sonde__sqs_arn_read(arn, "sqs", account, sizeof account, &name))
         queue->dead_letters = see(collector, name, account, "");
     if (queue->dead_letters)
         queue->dead_letters->sources++;

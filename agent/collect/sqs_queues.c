@@ -128,8 +128,10 @@ const char *sonde__sqs_name_of(const char *text) {
     return last;
 }
 
-bool sonde__sqs_arn_read(const char *arn, char *ret_account, size_t account_size, const char **ret_name) {
+bool sonde__sqs_arn_read(const char *arn, const char *service, char *ret_account, size_t account_size,
+                         const char **ret_name) {
     const char *at = arn, *parts[6] = {arn};
+    size_t service_size = strlen(service);
     for (int i = 1; i < 6; i++) {
         at = strchr(at, ':');
         if (!at)
@@ -137,7 +139,8 @@ bool sonde__sqs_arn_read(const char *arn, char *ret_account, size_t account_size
         parts[i] = ++at;
     }
     size_t size = (size_t)(parts[5] - parts[4] - 1);
-    if (strncmp(arn, "arn:", 4) != 0 || strncmp(parts[2], "sqs:", 4) != 0 || size >= account_size || !*parts[5])
+    if (strncmp(arn, "arn:", 4) != 0 || strncmp(parts[2], service, service_size) != 0 ||
+        parts[2][service_size] != ':' || size >= account_size || !*parts[5])
         return false;
     memcpy(ret_account, parts[4], size);
     ret_account[size] = '\0';

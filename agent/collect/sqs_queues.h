@@ -61,7 +61,8 @@ const char *sonde__sqs_name_of(const char *text);
 /** GetQueueAttributes. ret_dead_letter_arn: at least 256 bytes, "" = none. Returns false when numbers are missing. */
 bool sonde__sqs_attributes_read(const json_t *root, struct sonde__sqs_queue *queue, char *ret_dead_letter_arn,
                                 size_t size);
-/** Splits "arn:aws:sqs:REGION:ACCOUNT:NAME". Returns false when it is none. */
-bool sonde__sqs_arn_read(const char *arn, char *ret_account, size_t account_size, const char **ret_name);
+/** Splits "arn:aws:SERVICE:REGION:ACCOUNT:NAME", of "sqs" say. Returns false when it is none. */
+bool sonde__sqs_arn_read(const char *arn, const char *service, char *ret_account, size_t account_size,
+                         const char **ret_name);
 
 #endif

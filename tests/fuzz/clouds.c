@@ -33,7 +33,7 @@ static void queues_read(const char *text, size_t size) {
     if (sonde__sqs_attributes_read(root, &queue, arn, sizeof arn))
         require(queue.ready >= 0 && queue.unacked >= 0 && queue.scheduled >= 0);
     REQUIRE_TEXT(arn);
-    if (sonde__sqs_arn_read(arn, account, sizeof account, &name)) {
+    if (sonde__sqs_arn_read(arn, "sqs", account, sizeof account, &name)) {
         REQUIRE_TEXT(account);
         require(*name != '\0');
     }

@@ -382,7 +382,7 @@ static void attributes_are_numbers_or_unknown(void **state) {
     assert_true(attributes_of(NUMBERS("\"7\"", "\"0\"", "2"), &queue, arn));
     assert_true(queue.ready == 7 && queue.unacked == 0 && queue.scheduled == 2);
     assert_string_equal(arn, "arn:aws:sqs:r:1:d");
-    assert_true(sonde__sqs_arn_read(arn, account, sizeof account, &name));
+    assert_true(sonde__sqs_arn_read(arn, "sqs", account, sizeof account, &name));
     assert_string_equal(name, "d");
     assert_string_equal(account, "1");
     assert_false(attributes_of(NUMBERS("\"\"", "\"0\"", "\"0\""), &queue, arn));
@@ -390,8 +390,8 @@ static void attributes_are_numbers_or_unknown(void **state) {
     assert_false(attributes_of(NUMBERS("\"1\"", "\"1x\"", "\"0\""), &queue, arn));
     assert_false(attributes_of(NUMBERS("\"99999999999999999999\"", "\"0\"", "\"0\""), &queue, arn));
     assert_false(attributes_of("{\"Attributes\":[]}", &queue, arn));
-    assert_false(sonde__sqs_arn_read("arn:aws:sns:r:1:d", account, sizeof account, &name));
-    assert_false(sonde__sqs_arn_read("arn:aws:sqs:r:12345678901234567:d", account, sizeof account, &name));
+    assert_false(sonde__sqs_arn_read("arn:aws:sns:r:1:d", "sqs", account, sizeof account, &name));
+    assert_false(sonde__sqs_arn_read("arn:aws:sqs:r:12345678901234567:d", "sqs", account, sizeof account, &name));
 }
 
 static void queues_are_kept_while_seen(void **state) {
