@@ -101,7 +101,7 @@ static const char *trouble_of_status(int status) {
 /** What the broker said when it closed the connection or the channel; 0 = it closed neither. */
 static uint16_t close_code(amqp_rpc_reply_t reply, char *ret_text, size_t size) {
     uint16_t code = 0;
-    amqp_bytes_t text = {0, NULL};
+    amqp_bytes_t text = {0, (void *)(uintptr_t) ""};
     if (reply.reply_type != AMQP_RESPONSE_SERVER_EXCEPTION)
         return 0;
     if (reply.reply.id == AMQP_CONNECTION_CLOSE_METHOD) {

@@ -22,6 +22,9 @@ extern const struct sonde_collector_ops sonde_collector_mqtt;
 #ifdef SONDE_WITH_NATS
 extern const struct sonde_collector_ops sonde_collector_nats;
 #endif
+#ifdef SONDE_WITH_PULSAR
+extern const struct sonde_collector_ops sonde_collector_pulsar;
+#endif
 #ifdef SONDE_WITH_RABBITMQ
 extern const struct sonde_collector_ops sonde_collector_rabbitmq;
 #endif
@@ -45,6 +48,9 @@ const struct sonde_collector_ops *const sonde_collectors[] = {
 #endif
 #ifdef SONDE_WITH_NATS
     &sonde_collector_nats,
+#endif
+#ifdef SONDE_WITH_PULSAR
+    &sonde_collector_pulsar,
 #endif
 #ifdef SONDE_WITH_RABBITMQ
     &sonde_collector_rabbitmq,
