@@ -116,6 +116,34 @@ jar_of() {
 java_peer() { jar_of tests/interop/peers/java .cache/peers-java peer; }
 resilience4j() { jar_of tests/interop/resilience4j .cache/resilience4j oracle; }
 
+eureka() { jar_of tests/interop/eureka .cache/eureka server; }
+
+# consul: .cache/consul/consul, from its Go module. Its api, sdk and proto-public are modules of their own: go.mod has folders
+# in their place, which the module's archive lacks. Takes 3 to 10 minutes, once, and 4 GB meanwhile. As with jars(), a test
+# without it is skipped. The version is one that Debian's Go compiles (1.19), and newer ones.
+consul_build() {
+    local version=$1 dir=$2 module=github.com/hashicorp/consul archive
+    export GOPATH=$dir/go GOCACHE=$dir/cache GOFLAGS='-mod=mod -buildvcs=false -modcacherw' GOTOOLCHAIN=local CGO_ENABLED=0
+    cd "$dir" &&
+        archive=$(go mod download -json "$module@$version" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && [ -n "$archive" ] &&
+        cp -r "$archive" source && chmod -R u+w source && cd source &&
+        go mod edit -dropreplace "$module/api" -dropreplace "$module/sdk" -dropreplace "$module/proto-public" &&
+        nice go build -trimpath -ldflags '-s -w' -o ../consul .
+}
+consul() {
+    local version=v1.14.4 dir=$PWD/.cache/consul log
+    [ "$(cat "$dir/version" 2>/dev/null)" = "$version" ] && return 0
+    say "building Consul $version into .cache/consul"
+    log=$(mktemp)
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    if (consul_build "$version" "$dir") >"$log" 2>&1; then printf '%s' "$version" >"$dir/version"; else
+        grep -v '^go: downloading' "$log" | tail -n 10 >&2
+        say "cannot build Consul $version"
+    fi
+    rm -rf "$dir/go" "$dir/cache" "$dir/source" "$log"
+}
+
 # build DIR [MESON OPTION...]: configures (again when the options differ) and compiles. Quiet unless it fails.
 build() {
     local dir=$1 log options
