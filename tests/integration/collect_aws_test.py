@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import pathlib
+import ssl
+import subprocess
 import sys
 import tempfile
 import time
@@ -102,6 +104,7 @@ def queues():
         queue_make(sqs, "private")
         for i in range(4):
             queue_make(sqs, f"many-{i}")
+        cloud.page = 3
         more = "include: ['(orders|bills|one|two|many-.|private|steps[.]fifo)(-dead)?'], exclude: [private], in_flight_max: 3"
         with watching(collector(cloud.endpoint, more)) as watch:
             lag_is_sent_minus_received(cloud, sqs, watch, url)
@@ -167,6 +170,23 @@ def troubles():
                 watch.until(lambda: not watch.values("consumer_lag"), "stale lags are gone")
                 cloud.start()
                 watch.until_value(3, "consumer_lag", **of("orders"))
+        encrypted(cloud)
+
+
+def encrypted(cloud):
+    """The same over TLS, with a certificate that only ca_file knows."""
+    with tempfile.TemporaryDirectory(prefix="sonde-") as directory:
+        key, certificate = f"{directory}/key.pem", f"{directory}/cert.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                        "-out", certificate, "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+                       check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        with aws.serving(cloud, 0, context) as port:
+            known = collector(f"https://localhost:{port}", f"tls.ca_file: {certificate}").replace("sqs:", "sqs/known:")
+            with watching(known + collector(f"https://127.0.0.1:{port}").replace("sqs:", "sqs/unknown:")) as watch:
+                watch.until_value(3, "consumer_lag", server_address="localhost", **of("orders"))
+                watch.until_down("protocol", server_address="127.0.0.1")
 
 
 def refused_throttled_denied(cloud, watch, port):
@@ -228,7 +248,7 @@ def cloudwatch():
         sqs, sns, watcher = (cloud.client(s) for s in ("sqs", "sns", "cloudwatch"))
         send(sqs, queue_make(sqs, "orders")[0], 2)
         queue_make(sqs, "empty")
-        for topic in ("news", "alarms", "private"):
+        for topic in ["news", "alarms", "private"] + [f"many-{i:03}" for i in range(101)]:  # two pages
             sns.create_topic(Name=topic)
         now = time.time()
         put = lambda space, dimension, name, metric, values: watcher.put_metric_data(Namespace=space, MetricData=[  # noqa: E731
@@ -241,7 +261,7 @@ def cloudwatch():
         put("AWS/SNS", "TopicName", "news", "NumberOfNotificationsFailed", [(300, 2)])
         ends = f"cloudwatch_endpoint: '{cloud.endpoint}', "
         both = collector(cloud.endpoint, ends + "cloudwatch: true") \
-            + collector(cloud.endpoint, ends + "exclude: [private]", kind="sns", interval="")
+            + collector(cloud.endpoint, ends + "exclude: [private, 'many-0.*']", kind="sns", interval="")
         with watching(both) as watch:
             watch.until_value(77.5, "queue_oldest_message_age_seconds", **of("orders"))
             news = {"messaging_destination_name": "news", "messaging_system": "aws.sns", "cloud_account_id": "123456789012"}
@@ -249,6 +269,8 @@ def cloudwatch():
             assert watch.value("queue_delivered_total", **news) == 15
             assert watch.value("queue_dropped_total", kind="failed", **news) == 2
             assert watch.value("queue_published_total", messaging_destination_name="alarms") == 0
+            assert watch.value("queue_published_total", messaging_destination_name="many-100") == 0
+            assert cloud.seen("ListTopics") >= 2
             assert not watch.values("queue_published_total", messaging_destination_name="private")
             assert not watch.values("queue_oldest_message_age_seconds", **of("empty"))  # not asked: it costs
             polls = cloud.seen("ListQueues")

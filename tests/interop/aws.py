@@ -80,6 +80,7 @@ class Gate:
     def __init__(self):
         self.keys = {KEY: (SECRET, None)}
         self.answer = None
+        self.page = 0  # queues in an answer of ListQueues; 0 = as asked for
         self.requests, self.refused = [], []
         self.lock = threading.Lock()
         self.app = DomainDispatcherApplication(create_backend_app)
@@ -129,6 +130,9 @@ class Gate:
             answer = self.answer(action, body) if self.answer else None
             if answer:
                 return self.reply(start_response, *answer)
+            if action == "ListQueues" and self.page:
+                body = json.dumps(json.loads(body) | {"MaxResults": self.page}).encode()
+                environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         return self.app(environ, start_response)
 
 
@@ -140,8 +144,9 @@ class Handler(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(app, port):
-    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Handler)
+def serving(app, port, context=None):
+    """On a port; context: TLS."""
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Handler, ssl_context=context)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
