@@ -52,7 +52,9 @@ def check_variables(dashboard):
         if variable["type"] == "datasource":
             continue
         assert variable["type"] == "query" and variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, name
-        assert variable["multi"] and variable["includeAll"] and variable["allValue"] == ".+" and variable["refresh"] == 2, name
+        everything = ".+" if name in ("job", "instance") else variable["allValue"]  # of others, none is among all
+        assert variable["multi"] and variable["includeAll"] and variable["allValue"] == everything in (".+", ".*"), name
+        assert variable["refresh"] == 2, name
         assert re.fullmatch(r"label_values\(.+, \w+\)", variable["query"]["query"]), name
     unknown = used - set(variables) - BUILT_IN
     assert not unknown, f"unknown variables: {unknown}"
@@ -97,7 +99,7 @@ def check_provisioning(names):
     assert "allowUiUpdates: false" in text and "type: file" in text, "provisioning/dashboards.yml"
     text = (DASHBOARDS / "provisioning" / "datasources.yml").read_text(encoding="utf-8")
     assert "type: prometheus" in text and "exemplarTraceIdDestinations" in text, "provisioning/datasources.yml"
-    assert {"services", "breakers", "resilience", "sagas", "agent"} <= names, names
+    assert {"services", "brokers", "breakers", "resilience", "sagas", "agent"} <= names, names
 
 
 def main():
