@@ -35,15 +35,15 @@ void sonde__kafka_survey_note(struct sonde__kafka_survey *survey, const char *tr
     if (at == survey->note_count) {
         survey->note_count++;
         *note = (struct sonde__kafka_note){.trouble = trouble};
-        (void)snprintf(note->text, sizeof note->text, "%s", text);
+        (void)snprintf(note->text, sizeof note->text, "%.*s", (int)sizeof note->text - 1, text);
     }
     note->count++;
 }
 
 static void note_error(struct sonde__kafka_survey *survey, rd_kafka_resp_err_t error, const char *what) {
-    char text[256], whole[400];
+    char text[256], whole[320];
     const char *trouble = sonde__kafka_client_trouble(survey->client, error, text, sizeof text);
-    (void)snprintf(whole, sizeof whole, "%s: %s", what, text);
+    (void)snprintf(whole, sizeof whole, "%.40s: %s", what, text);
     sonde__kafka_survey_note(survey, trouble, whole);
 }
 

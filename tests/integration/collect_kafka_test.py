@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """sonded polls Kafka: a real broker whose topics and groups the test makes, and servers that are none.
-Usage: collect_kafka_test.py BUILD one|three."""
+Usage: collect_kafka_test.py BUILD one|three|consumer_protocol."""
 import contextlib
 import pathlib
 import signal
@@ -257,6 +257,74 @@ def one():
     bad_configurations()
 
 
+def stopped_mid_poll(server, cluster, watch):
+    """A broker that hangs costs its partitions and groups; when it is dead, others lead, and all is known again."""
+    topics = [f"t{i}" for i in range(6)]
+    leaders = {t: cluster.admin.describe_topics([t])[0]["partitions"][0]["leader_id"] for t in topics}
+    victim = next(n for n in (2, 3) if n in leaders.values())
+    process = server.processes[victim - 1]
+    others = [t for t in topics if leaders[t] != victim]
+    for topic in topics:
+        watch.until_value(7, "consumer_lag", **of("readers", topic))
+    process.send_signal(signal.SIGSTOP)
+    seen = set()  # while it hangs: what is told is true, and what is not known is not told
+
+    def elsewhere():
+        for topic in topics:
+            seen.update(watch.values("consumer_lag", **of("readers", topic)))
+        return (watch.value("poll_errors_total", error_type="timeout") or 0) > 0
+    watch.until(elsewhere, "a time-out is told")
+    process.kill()
+    process.wait()
+    for topic in topics:
+        watch.until(lambda t=topic: seen.update(watch.values("consumer_lag", **of("readers", t))) or
+                    watch.value("consumer_lag", **of("readers", t)) == 7, f"{topic} is known again")
+    assert seen == {7}, seen
+    assert others, leaders
+    cluster.produce(others[0], 2)
+    watch.until_value(9, "consumer_lag", **of("readers", others[0]))
+    watch.until_value(1, "poll_up")
+
+
+def three():
+    with brokers.kafka(3, "min.insync.replicas=1\nbroker.session.timeout.ms=3000\n") as server, \
+            tempfile.TemporaryDirectory(prefix="sonde-") as directory:
+        addresses = [f"127.0.0.1:{server.ports[name]}" for name in ("main", "node2", "node3")]
+        cluster = Cluster(addresses[0], copies=3)
+        with contextlib.closing(cluster):
+            cluster.topics(**{f"t{i}": 1 for i in range(6)})
+            for i in range(6):
+                cluster.produce(f"t{i}", 10)
+                cluster.commit("readers", f"t{i}", p0=3)
+            options = "request_timeout: 1500ms"
+            text = collector(addresses, more="").replace("request_timeout: 10s", options)
+            with Watch(directory, text) as watch:
+                stopped_mid_poll(server, cluster, watch)
+                assert "runtime error" not in watch.log(), watch.log()
+                assert watch.end() == 0, watch.log()
+
+
+def consumer_protocol():
+    """A group of the new protocol (KIP-848), which the calls of old describe as dead: its lag is told, and it is not dropped."""
+    more = "group.coordinator.rebalance.protocols=classic,consumer\n"
+    with brokers.kafka(1, more) as server, tempfile.TemporaryDirectory(prefix="sonde-") as directory:
+        cluster = Cluster(server.address)
+        with contextlib.closing(cluster):
+            cluster.topics(orders=2)
+            cluster.produce("orders", 10, 0), cluster.produce("orders", 10, 1)
+            source = pathlib.Path(brokers.__file__).parent / "kafka" / "ConsumerProtocolGroup.java"
+            client = server.run([*brokers.java(128), source, server.address, "modern", "orders"], log="client.log")
+            with Watch(directory, collector([server.address])) as watch:
+                watch.until_value(0, "consumer_lag", **of("modern", "orders"))
+                assert watch.value("consumer_group_state", state="dead", messaging_consumer_group_name="modern") == 0
+                client.kill()
+                client.wait()
+                cluster.produce("orders", 5)
+                watch.until_value(5, "consumer_lag", **of("modern", "orders"))
+                assert watch.value("consumer_group_state", state="dead", messaging_consumer_group_name="modern") == 0
+                assert watch.end() == 0, watch.log()
+
+
 class Scoped:
     """A watch that looks at one cluster's series."""
 
@@ -275,7 +343,7 @@ class Scoped:
 
 if __name__ == "__main__":
     try:
-        {"one": one}[sys.argv[2]]()
+        {"one": one, "three": three, "consumer_protocol": consumer_protocol}[sys.argv[2]]()
     except brokers.Missing as missing:
         print(f"skipped: {missing}")
         sys.exit(77)
