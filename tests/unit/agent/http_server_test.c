@@ -32,14 +32,63 @@ struct world {
     size_t send_size;
     char *got;
     size_t got_size;
+    int pieces, ended, ended_whole; /* of streams */
+    char accept[600];
     int put_off, resume_at; /* requests that wait; how many of them before they are answered, 0 = never */
 };
+
+/* "/stream": three pieces, the second of which is empty; "/endless": never an end; "/broken": an error after the first. */
+static int next_piece(void *self, const char **ret_data, size_t *ret_size, bool *ret_done) {
+    struct world *world = self;
+    int piece = world->pieces++;
+    *ret_data = piece == 0 ? "first," : piece == 1 ? "" : "third";
+    *ret_size = strlen(*ret_data);
+    *ret_done = piece == 2;
+    return 0;
+}
+static int next_of_endless(void *self, const char **ret_data, size_t *ret_size, bool *ret_done) {
+    static char large[65536];
+    ((struct world *)self)->pieces++;
+    *ret_data = large;
+    *ret_size = sizeof large;
+    *ret_done = false;
+    return 0;
+}
+static int next_of_broken(void *self, const char **ret_data, size_t *ret_size, bool *ret_done) {
+    struct world *world = self;
+    *ret_data = "half";
+    *ret_size = 4;
+    *ret_done = false;
+    return world->pieces++ ? -1 : 0;
+}
+static void stream_end(void *self, bool is_whole) {
+    struct world *world = self;
+    world->ended++;
+    world->ended_whole += is_whole;
+}
+
+static bool handle_stream(struct world *world, const struct sonde_http_asked *asked, struct sonde_http_answer *answer) {
+    answer->stream = (struct sonde_http_stream){.end = stream_end, .self = world};
+    if (strcmp(asked->path, "/stream") == 0)
+        answer->stream.next = next_piece;
+    else if (strcmp(asked->path, "/endless") == 0)
+        answer->stream.next = next_of_endless;
+    else if (strcmp(asked->path, "/broken") == 0)
+        answer->stream.next = next_of_broken;
+    if (!answer->stream.next)
+        return false;
+    (void)snprintf(world->accept, sizeof world->accept, "%.250s|%.250s", asked->accept, asked->accept_encoding);
+    world->pieces = 0;
+    answer->status = 200;
+    answer->content_encoding = "x-none";
+    return true;
+}
 
 static void handle(void *user, const struct sonde_http_asked *asked, struct sonde_http_answer *answer) {
     struct world *world = user;
     const struct sonde_alloc *alloc = &sonde_loop_seams(world->loop)->alloc;
     world->asked++;
-    if (strcmp(asked->path, "/none") == 0)
+    if (strcmp(asked->path, "/none") == 0 || handle_stream(world, asked, answer))
         return;
     answer->later = strcmp(asked->path, "/later") == 0 && !asked->again;
     if (answer->later) {
@@ -109,7 +158,8 @@ static void open_world(struct world *world, uint64_t head_timeout_ns) {
                                                  .allowed_hosts = &world->hosts,
                                                  .handle = handle,
                                                  .user = world,
-                                                 .head_timeout_ns = head_timeout_ns};
+                                                 .head_timeout_ns = head_timeout_ns,
+                                                 .stream_timeout_ns = 300000000};
     assert_int_equal(sonde__http_server_create(world->loop, &options, &world->server, why, sizeof why), 0);
     world->port = (uint16_t)strtoul(strchr(sonde__http_server_address(world->server), ':') + 1, NULL, 10);
     world->got = malloc(8 * BIG);
@@ -293,6 +343,58 @@ static void slow_requests_time_out(void **state) {
     close_world(&world);
 }
 
+static void streams_go_out_in_chunks(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    const char *got = talk(&world, "GET /stream HTTP/1.1\r\n" H "Accept: a/b;q=0.5\r\nACCEPT-encoding: gzip\r\n"
+                                   "Accept: c/d\r\nX-Accept: e\r\n\r\nGET /2 HTTP/1.1\r\n" H LAST);
+    assert_non_null(strstr(got, "Transfer-Encoding: chunked\r\nContent-Encoding: x-none\r\n"));
+    assert_null(strstr(strstr(got, "first"), "Transfer-Encoding"));
+    assert_non_null(strstr(got, "\r\n\r\n6\r\nfirst,\r\n5\r\nthird\r\n0\r\n\r\nHTTP/1.1 200 OK")); /* and goes on */
+    assert_string_equal(got + world.got_size - 5, "</2|>");
+    assert_string_equal(world.accept, "a/b;q=0.5,c/d|gzip");
+    assert_int_equal(world.ended_whole, 1);
+    got = talk(&world, "GET /stream HTTP/1.0\r\n" H "\r\n"); /* knows no chunks: until the end */
+    assert_null(strstr(got, "chunked"));
+    assert_string_equal(got + world.got_size - 11, "first,third");
+    got = talk(&world, "HEAD /stream HTTP/1.1\r\n" H LAST);
+    assert_string_equal(got + world.got_size - 4, "\r\n\r\n");
+    assert_int_equal(world.ended, 3);
+    assert_int_equal(world.ended_whole, 2);
+    close_world(&world);
+}
+
+static void broken_streams_do_not_look_whole(void **state) {
+    (void)state;
+    struct world world;
+    open_world(&world, 0);
+    const char *got = talk(&world, "GET /broken HTTP/1.1\r\n" H "\r\n");
+    assert_non_null(strstr(got, "4\r\nhalf\r\n"));
+    assert_null(strstr(got, "\r\n0\r\n"));
+    assert_int_equal(world.ended, 1);
+    assert_int_equal(world.ended_whole, 0);
+    got = talk(&world, "GET /endless HTTP/1.1\r\n" H "\r\n"); /* reads all the time, but it takes too long */
+    assert_null(strstr(got, "\r\n0\r\n"));
+    assert_int_equal(world.ended, 2);
+    int fd = dial(world.port); /* goes away in the middle */
+    static const char request[] = "GET /endless HTTP/1.1\r\n" H "\r\n";
+    assert_int_equal(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+    while (world.asked < 3)
+        (void)talk(&world, "");
+    close(fd);
+    while (world.ended < 3)
+        (void)talk(&world, "GET /2 HTTP/1.1\r\n" H LAST);
+    fd = dial(world.port); /* is there when the server goes */
+    assert_int_equal(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+    for (int asked = world.asked; world.asked == asked;)
+        (void)talk(&world, "");
+    close_world(&world);
+    assert_int_equal(world.ended, 4);
+    assert_int_equal(world.ended_whole, 0);
+    close(fd);
+}
+
 /* Whoever asks is answered, though 200 others hold a connection and say nothing, or never read what they asked for. */
 static void silent_connections_shut_nobody_out(void **state) {
     (void)state;
@@ -407,6 +509,8 @@ int main(void) {
         cmocka_unit_test(refusals_have_their_status_and_close),
         cmocka_unit_test(heads_are_bounded),
         cmocka_unit_test(slow_requests_time_out),
+        cmocka_unit_test(streams_go_out_in_chunks),
+        cmocka_unit_test(broken_streams_do_not_look_whole),
         cmocka_unit_test(silent_connections_shut_nobody_out),
         cmocka_unit_test(destroy_closes_what_is_open),
         cmocka_unit_test(listen_addresses_are_checked),
