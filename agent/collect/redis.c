@@ -5,6 +5,7 @@
 #include "agent/collect/poll.h"
 #include "agent/collect/redis_catalog.h"
 #include "agent/collect/redis_survey.h"
+#include "agent/log.h"
 #include <errno.h>
 #include <sonde/err.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@ struct redis_config {
     char *match;
     int64_t scan_keys_max, streams_max, groups_max, count_max;
     uint64_t reply_size_max;
+    bool tls, insecure_skip_verify;
+    char *ca_file, *cert_file, *key_file;
 };
 
 #define ROW(key_, type_, field_, min_, max_, default_, sentence_)                                                      \
@@ -51,6 +54,14 @@ static const struct sonde_option redis_options[] = {
     ROW("count_max", INT, count_max, 0, 10000, "100",
         "Entries counted at most where the server does not know a lag; 0 = do not count."),
     ROW("reply_size_max", SIZE, reply_size_max, 65536, 1 << 29, "8MiB", "Bytes of one reply of the server."),
+    ROW("tls.enabled", BOOL, tls, 0, 0, "false", "Whether to speak TLS."),
+    ROW("tls.ca_file", STRING, ca_file, 0, 0, "",
+        "PEM file of the authorities that may vouch for the server; empty means the system's."),
+    ROW("tls.cert_file", STRING, cert_file, 0, 0, "",
+        "PEM file of our own certificate, where the server asks for one."),
+    ROW("tls.key_file", STRING, key_file, 0, 0, "", "PEM file of the key of tls.cert_file."),
+    ROW("tls.insecure_skip_verify", BOOL, insecure_skip_verify, 0, 0, "false",
+        "Whether the server's certificate goes unchecked; for trials only."),
     SONDE_OPTION_END,
 };
 
@@ -60,6 +71,7 @@ struct redis_collector {
     const struct redis_config *config; /* kept until destroy */
     struct sonde_collector_env env;
     struct sonde__redis_address address;
+    struct sonde_tls_options tls;
     struct sonde__redis_client *client;
     struct sonde__redis_catalog catalog;
     struct sonde__redis_survey survey;
@@ -209,6 +221,7 @@ static int parts_create(struct redis_collector *collector) {
                                                 .password = config->password,
                                                 .database = (int)config->database,
                                                 .reply_size_max = config->reply_size_max,
+                                                .tls = config->tls ? &collector->tls : NULL,
                                                 .ready = on_ready,
                                                 .lost = on_lost,
                                                 .user = collector};
@@ -247,6 +260,16 @@ static int redis_check(const struct redis_config *config, struct sonde__redis_ad
         (void)snprintf(text, text_size, "address: use host, host:port, [ipv6]:port or unix:/path");
         return SONDE_EINVALID;
     }
+    bool cert = config->cert_file && *config->cert_file, key = config->key_file && *config->key_file;
+    if (cert != key || (config->tls && ret_address->path[0])) {
+        (void)snprintf(text, text_size, "%s",
+                       cert != key ? "tls: cert_file and key_file go together" : "tls: not over a Unix socket");
+        return SONDE_EINVALID;
+    }
+    if (!config->tls && (cert || config->insecure_skip_verify || (config->ca_file && *config->ca_file))) {
+        (void)snprintf(text, text_size, "tls: what is set has no effect without tls.enabled: true");
+        return SONDE_EINVALID;
+    }
     if (config->streams.count > (size_t)config->streams_max) {
         (void)snprintf(text, text_size, "streams: more are named than streams_max allows");
         return SONDE_EINVALID;
@@ -268,6 +291,7 @@ static int redis_create(const void *config_data, const struct sonde_collector_en
         .config = config,
         .env = *env,
         .address = address,
+        .tls = {config->ca_file, config->cert_file, config->key_file, config->insecure_skip_verify},
     };
     error = parts_create(collector);
     if (!error)
@@ -277,6 +301,9 @@ static int redis_create(const void *config_data, const struct sonde_collector_en
         return error;
     }
     survey_init(collector);
+    if (config->insecure_skip_verify)
+        sonde_agent_log(SONDE_LOG_WARN, "the server's certificate is not checked", "collector=%s",
+                        sonde_agent_log_quote(env->name));
     *ret_self = collector;
     return 0;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The connection. States: closed -> resolving -> connecting -> greeting (AUTH, SELECT) -> ready -> closed.
- * hiredis owns the socket and calls the hooks of a `wire`, which turns them into a watch on the loop. A wire outlives
- * the client's interest in it where hiredis frees late (a close from inside a callback): then its client is NULL. */
+ * Replies come in the order of the commands. A connection outlives the client's interest in it while a reply of it is being
+ * called back: then its client is NULL. */
 #include "agent/collect/redis_client.h"
+#include "agent/net/stream.h"
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <hiredis/async.h>
 #include <netdb.h>
 #include <sonde/err.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/queue.h>
 
 enum {
     ADDRESSES_MAX = 4,     /* of one name; tried in order */
@@ -21,14 +21,22 @@ enum {
 
 enum state { CLOSED, RESOLVING, CONNECTING, GREETING, READY };
 
-/** One hiredis connection. */
+/** What one sent command waits for. */
+struct request {
+    STAILQ_ENTRY(request) link;
+    sonde__redis_reply_fn fn;
+    void *user;
+};
+STAILQ_HEAD(requests, request);
+
+/** One connection. */
 struct wire {
     struct sonde__redis_client *client; /* NULL once the client has let go of it */
-    redisAsyncContext *async;           /* NULL once hiredis has */
     const struct sonde_alloc *alloc;
-    struct sonde_watch *watch;
-    int events;
-    bool in_watch;
+    struct sonde__stream *stream;
+    redisReader *reader;
+    struct requests requests;
+    bool in_reply;
     size_t elements_left; /* of the reply being read */
 };
 
@@ -54,68 +62,31 @@ struct sonde__redis_client {
     unsigned greetings_due;
 };
 
-/** What one sent command waits for. */
-struct request {
-    const struct sonde_alloc *alloc;
-    sonde__redis_reply_fn fn;
-    void *user;
-};
+/* --- one connection --- */
 
-/* --- one wire: hiredis' hooks and the watch --- */
-
-/** Frees the wire when nobody holds it: not the client, not hiredis, not on_watch() further up the stack. */
-static void wire_release(struct wire *wire) {
-    if (!wire->client && !wire->async && !wire->in_watch)
-        sonde_alloc_free(wire->alloc, wire);
-}
-static void wire_watch(struct wire *wire, int events) {
-    wire->events = events;
-    if (wire->watch)
-        (void)sonde_watch_change(wire->watch, events); /* what cannot be watched ends by the caller's deadline */
-}
-static void hook_add_read(void *data) {
-    struct wire *wire = data;
-    wire_watch(wire, wire->events | SONDE_WATCH_READ);
-}
-static void hook_del_read(void *data) {
-    struct wire *wire = data;
-    wire_watch(wire, wire->events & ~SONDE_WATCH_READ);
-}
-static void hook_add_write(void *data) {
-    struct wire *wire = data;
-    wire_watch(wire, wire->events | SONDE_WATCH_WRITE);
-}
-static void hook_del_write(void *data) {
-    struct wire *wire = data;
-    wire_watch(wire, wire->events & ~SONDE_WATCH_WRITE);
-}
-/** hiredis is about to close the socket and to free the context. */
-static void hook_cleanup(void *data) {
-    struct wire *wire = data;
-    sonde_watch_destroy(wire->watch);
-    wire->watch = NULL;
-    wire->async = NULL;
-    wire_release(wire);
+static void wire_free(struct wire *wire) {
+    if (wire->reader)
+        redisReaderFree(wire->reader);
+    sonde_alloc_free(wire->alloc, wire);
 }
 
-/** The client lets go of its wire, which hiredis itself is about to free. */
-static void wire_detach(struct sonde__redis_client *client) {
+/** Ends the connection; what is due is called back with NULL. */
+static void wire_close(struct sonde__redis_client *client) {
     struct wire *wire = client->wire;
     client->wire = NULL;
     if (!wire)
         return;
     wire->client = NULL;
-    wire_release(wire);
-}
-/** Ends the wire. hiredis frees its part now or, from inside a reply callback, when that returns. Not from
- * on_connect(), which hiredis calls without that care. */
-static void wire_close(struct sonde__redis_client *client) {
-    redisAsyncContext *async = client->wire ? client->wire->async : NULL;
-    if (async)
-        async->data = NULL; /* on_disconnect() is called after the wire is gone */
-    wire_detach(client);
-    if (async)
-        redisAsyncFree(async);
+    sonde__stream_destroy(wire->stream);
+    wire->stream = NULL;
+    for (struct request *request; (request = STAILQ_FIRST(&wire->requests)) != NULL;) {
+        struct request copy = *request;
+        STAILQ_REMOVE_HEAD(&wire->requests, link);
+        sonde_alloc_free(wire->alloc, request);
+        copy.fn(copy.user, NULL);
+    }
+    if (!wire->in_reply)
+        wire_free(wire);
 }
 
 static void client_lost(struct sonde__redis_client *client, const char *trouble, const char *text) {
@@ -131,19 +102,6 @@ static void client_lost(struct sonde__redis_client *client, const char *trouble,
 static bool reply_is_too_big(const redisReader *reader, size_t size_max) {
     bool bulk = reader->pos < reader->len && reader->buf[reader->pos] == '$';
     return reader->len > size_max || (!bulk && reader->len - reader->pos > LINE_MAX_SIZE);
-}
-
-static void on_watch(void *user, int events) {
-    struct wire *wire = user;
-    wire->in_watch = true;
-    if (wire->async && (events & SONDE_WATCH_READ))
-        redisAsyncHandleRead(wire->async);
-    if (wire->async && wire->client && reply_is_too_big(wire->async->c.reader, wire->client->config.reply_size_max))
-        client_lost(wire->client, SONDE__TROUBLE_TOO_BIG, "a reply is larger than reply_size_max");
-    if (wire->async && (events & SONDE_WATCH_WRITE))
-        redisAsyncHandleWrite(wire->async);
-    wire->in_watch = false;
-    wire_release(wire);
 }
 
 #if HIREDIS_MAJOR >= 1
@@ -164,8 +122,10 @@ static void *create_array_bounded(const redisReadTask *task, reply_count element
     return create_array(task, elements);
 }
 
-static void bound_replies(struct wire *wire) {
-    redisReader *reader = wire->async->c.reader;
+static int reader_create(struct wire *wire) {
+    redisReader *reader = redisReaderCreate();
+    if (!reader)
+        return -ENOMEM;
     if (reader->fn->createArray != create_array_bounded) {
         create_array = reader->fn->createArray;
         reply_functions = *reader->fn;
@@ -173,6 +133,51 @@ static void bound_replies(struct wire *wire) {
     }
     reader->fn = &reply_functions;
     reader->privdata = wire;
+    wire->reader = reader;
+    return 0;
+}
+
+/* --- replies --- */
+
+static void reader_failed(struct wire *wire) {
+    bool large = wire->reader->err == REDIS_ERR_OOM;
+    client_lost(wire->client, large ? SONDE__TROUBLE_TOO_BIG : SONDE__TROUBLE_PROTOCOL,
+                large ? "a reply has too many elements" : wire->reader->errstr);
+}
+
+static void reply_take(struct wire *wire, redisReply *reply) {
+    struct request *request = STAILQ_FIRST(&wire->requests), copy;
+    if (!request) {
+        client_lost(wire->client, SONDE__TROUBLE_PROTOCOL, "a reply to nothing");
+        return;
+    }
+    copy = *request;
+    STAILQ_REMOVE_HEAD(&wire->requests, link);
+    sonde_alloc_free(wire->alloc, request);
+    copy.fn(copy.user, reply);
+}
+
+static void on_received(void *user, const char *data, size_t size) {
+    struct wire *wire = user;
+    wire->in_reply = true;
+    if (redisReaderFeed(wire->reader, data, size) != REDIS_OK)
+        client_lost(wire->client, SONDE__TROUBLE_MEMORY, "out of memory");
+    while (wire->client) {
+        void *reply = NULL;
+        if (redisReaderGetReply(wire->reader, &reply) != REDIS_OK)
+            reader_failed(wire);
+        else if (!reply)
+            break;
+        else
+            reply_take(wire, reply);
+        if (reply)
+            freeReplyObject(reply);
+    }
+    if (wire->client && reply_is_too_big(wire->reader, wire->client->config.reply_size_max))
+        client_lost(wire->client, SONDE__TROUBLE_TOO_BIG, "a reply is larger than reply_size_max");
+    wire->in_reply = false;
+    if (!wire->client)
+        wire_free(wire);
 }
 
 /* --- connecting --- */
@@ -221,91 +226,69 @@ static void greet(struct sonde__redis_client *client) {
     (void)sonde__redis_client_send(client, named, client, 3, name, NULL);
 }
 
-static void on_connect(const redisAsyncContext *async, int status) {
-    struct wire *wire = async->data;
-    struct sonde__redis_client *client = wire ? wire->client : NULL;
-    if (!client)
-        return;
-    if (status == REDIS_OK) {
-        greet(client);
-        return;
-    }
-    char text[256];
-    (void)snprintf(text, sizeof text, "%s", async->c.errstr);
-    wire_detach(client); /* hiredis frees the connection when this returns */
-    if (client->address_next < client->address_count) {
+static void on_opened(void *user) {
+    const struct wire *wire = user;
+    greet(wire->client);
+}
+
+static void on_ended(void *user, enum sonde__stream_end end, const char *text) {
+    const struct wire *wire = user;
+    struct sonde__redis_client *client = wire->client;
+    if (end == SONDE__STREAM_REFUSED && client->address_next < client->address_count) {
+        wire_close(client);
         connect_next(client);
         return;
     }
-    client_lost(client, SONDE__TROUBLE_CONNECT, text);
+    client_lost(client,
+                end == SONDE__STREAM_REFUSED ? SONDE__TROUBLE_CONNECT
+                : end == SONDE__STREAM_TLS   ? SONDE__TROUBLE_TLS
+                                             : SONDE__TROUBLE_CLOSED,
+                text);
 }
 
-static void on_disconnect(const redisAsyncContext *async, int status) {
-    struct wire *wire = async->data;
-    (void)status;
-    if (!wire || !wire->client)
-        return; /* our own doing */
-    const char *trouble = SONDE__TROUBLE_CLOSED;
-    const char *text = async->c.errstr;
-    if (async->c.err == REDIS_ERR_PROTOCOL)
-        trouble = SONDE__TROUBLE_PROTOCOL;
-    if (async->c.err == REDIS_ERR_OOM) {
-        trouble = SONDE__TROUBLE_TOO_BIG;
-        text = "a reply has too many elements";
-    }
-    client_lost(wire->client, trouble, text);
-}
-
-/** Hooks and watch for a connection that hiredis has begun. Returns 0, -ENOMEM or the watch's error. */
-static int wire_create(struct sonde__redis_client *client, redisAsyncContext *async) {
+/** Begins a connection to an address, or the socket. */
+static int connect_begin(struct sonde__redis_client *client, const char *address, char *text, size_t size) {
+    const struct sonde__redis_client_config *config = &client->config;
     struct wire *wire = sonde_alloc_new(client->alloc, sizeof *wire);
     if (!wire)
         return -ENOMEM;
-    *wire = (struct wire){.client = client, .alloc = client->alloc, .async = async};
-    (void)fcntl(async->c.fd, F_SETFD, FD_CLOEXEC);
-    int error = sonde_watch_create(client->config.loop, async->c.fd, 0, on_watch, wire, &wire->watch);
-    if (error) {
-        sonde_alloc_free(client->alloc, wire);
-        return error;
-    }
-    async->data = async->ev.data = wire;
-    async->ev.addRead = hook_add_read;
-    async->ev.delRead = hook_del_read;
-    async->ev.addWrite = hook_add_write;
-    async->ev.delWrite = hook_del_write;
-    async->ev.cleanup = hook_cleanup;
-    bound_replies(wire);
-    client->wire = wire;
-    return 0;
-}
-
-/** Begins a connection to an address, or the socket. Returns NULL (no memory), or a context whose err may be set. */
-static redisAsyncContext *connect_begin(const struct sonde__redis_client *client) {
-    const struct sonde__redis_address *address = client->config.address;
-    return address->path[0] ? redisAsyncConnectUnix(address->path)
-                            : redisAsyncConnect(client->addresses[client->address_next], address->port);
+    *wire = (struct wire){.client = client, .alloc = client->alloc};
+    STAILQ_INIT(&wire->requests);
+    const struct sonde__stream_config stream = {.loop = config->loop,
+                                                .address = address,
+                                                .path = config->address->path,
+                                                .port = config->address->port,
+                                                .tls = config->tls,
+                                                .server_name = config->address->host,
+                                                .opened = on_opened,
+                                                .received = on_received,
+                                                .ended = on_ended,
+                                                .user = wire};
+    int error = reader_create(wire);
+    if (!error)
+        error = sonde__stream_create(&stream, &wire->stream, text, size);
+    if (error)
+        wire_free(wire);
+    else
+        client->wire = wire;
+    return error;
 }
 
 static void connect_next(struct sonde__redis_client *client) {
+    const char *trouble = SONDE__TROUBLE_CONNECT;
     char text[256] = "no address";
     client->state = CONNECTING;
     while (client->address_next < client->address_count) {
-        redisAsyncContext *async = connect_begin(client);
-        client->address_next++;
-        if (!async) {
-            (void)snprintf(text, sizeof text, "out of memory");
-            continue;
-        }
-        int error = async->err ? 0 : wire_create(client, async);
-        if (!async->err && !error) {
-            (void)redisAsyncSetConnectCallback(async, on_connect);
-            (void)redisAsyncSetDisconnectCallback(async, on_disconnect);
+        text[0] = '\0';
+        int error = connect_begin(client, client->addresses[client->address_next++], text, sizeof text);
+        if (!error)
             return;
-        }
-        (void)snprintf(text, sizeof text, "%s", async->err ? async->errstr : sonde_strerror(error));
-        redisAsyncFree(async);
+        if (client->config.tls && error == SONDE_EINVALID)
+            trouble = SONDE__TROUBLE_TLS;
+        if (!text[0])
+            (void)snprintf(text, sizeof text, "%s", sonde_strerror(error));
     }
-    client_lost(client, SONDE__TROUBLE_CONNECT, text);
+    client_lost(client, trouble, text);
 }
 
 /* --- resolving --- */
@@ -418,25 +401,23 @@ bool sonde__redis_client_is_ready(const struct sonde__redis_client *client) {
     return client->state == READY;
 }
 
-static void on_reply(redisAsyncContext *async, void *reply, void *data) {
-    struct request *request = data;
-    struct request copy = *request;
-    (void)async;
-    sonde_alloc_free(copy.alloc, request);
-    copy.fn(copy.user, reply);
-}
-
 int sonde__redis_client_send(struct sonde__redis_client *client, sonde__redis_reply_fn fn, void *user, int argc,
                              const char *const *argv, const size_t *argvlen) {
-    if (!client->wire || !client->wire->async)
+    struct wire *wire = client->wire;
+    char *command = NULL;
+    if (!wire || client->state < GREETING)
         return -ENOTCONN;
     struct request *request = sonde_alloc_new(client->alloc, sizeof *request);
     if (!request)
         return -ENOMEM;
-    *request = (struct request){client->alloc, fn, user};
-    if (redisAsyncCommandArgv(client->wire->async, on_reply, request, argc, (const char **)(uintptr_t)argv, argvlen) ==
-        REDIS_OK)
-        return 0;
-    sonde_alloc_free(client->alloc, request);
-    return -ENOMEM;
+    *request = (struct request){.fn = fn, .user = user};
+    int size = redisFormatCommandArgv(&command, argc, (const char **)(uintptr_t)argv, argvlen);
+    int error = size < 0 ? -ENOMEM : sonde__stream_send(wire->stream, command, (size_t)size);
+    if (size >= 0)
+        redisFreeCommand(command);
+    if (error)
+        sonde_alloc_free(client->alloc, request);
+    else
+        STAILQ_INSERT_TAIL(&wire->requests, request, link);
+    return error;
 }

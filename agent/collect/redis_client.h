@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One connection to a Redis server on the loop: hiredis' asynchronous interface, driven by watches. Never blocks: names
- * are resolved on the pool, the connection is made without waiting. The caller keeps the time: it closes what takes too
+/* One connection to a Redis server on the loop: our transport (plain or TLS), hiredis' reader and formatter. Never blocks:
+ * names are resolved on the pool, the connection is made without waiting. The caller keeps the time: it closes what takes too
  * long. A server is not trusted: one reply may have so many bytes and elements and no more. */
 #ifndef SONDE_AGENT_REDIS_CLIENT_H
 #define SONDE_AGENT_REDIS_CLIENT_H
@@ -36,7 +36,8 @@ struct sonde__redis_client_config {
     const struct sonde__redis_address *address;
     const char *username, *password;
     int database;
-    size_t reply_size_max; /* bytes of one reply */
+    size_t reply_size_max;               /* bytes of one reply */
+    const struct sonde_tls_options *tls; /* NULL = plain; kept */
     void (*ready)(void *user);
     void (*lost)(void *user, const char *trouble, const char *text);
     void *user;
@@ -48,8 +49,7 @@ void sonde__redis_client_destroy(struct sonde__redis_client *client); /* NULL is
 
 /** Starts connecting; ready or lost will be called. Only when closed. */
 void sonde__redis_client_open(struct sonde__redis_client *client);
-/** Ends the connection, or the attempt. Replies that are due are called back with NULL, at the latest before the loop's
- *  next turn. */
+/** Ends the connection, or the attempt. Replies that are due are called back with NULL, from inside. */
 void sonde__redis_client_close(struct sonde__redis_client *client);
 bool sonde__redis_client_is_ready(const struct sonde__redis_client *client);
 
