@@ -230,7 +230,7 @@ def follows_consul(directory):
             consul.set("web", ("web-1", web_port, ["prod"], {"version": "1.2", "zone": "eu-1"}, True),
                        ("web-2", other_port, ["prod"], {}, True))
             until(agent, lambda s: value_of(s, "requests", job="web", instance="web-2") == 3, "another instance")
-            assert len(web.connections) == before, "the target that stayed was connected to again"
+            assert len(web.connections) == before and "new=1 gone=0" in agent.log() and "gone=1" not in agent.log(), "what stays is kept"
             consul.set("api")
             series = until(agent, lambda s: value_of(s, "requests", job="api") is None, "gone")
             assert value_of(series, "up", job="api") is None and value_of(series, "requests", job="web", instance="web-1") == 1

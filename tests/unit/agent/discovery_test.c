@@ -4,6 +4,7 @@
 #include "agent/discover/discover.h"
 #include "agent/discover/read.h"
 #include "agent/log.h"
+#include "agent/receive/scrape.h"
 #include "tests/lib/fakes.h"
 #include "tests/lib/http_fake.h"
 #include <errno.h>
@@ -580,6 +581,49 @@ static void too_many_are_left_out(void **state) {
     free(body);
 }
 
+/* What the target says, then the configuration's labels, then discovery, then job and host:port. */
+static void resource_has_what_nobody_better_said(void **state) {
+    static const struct {
+        const char *label, *told, *present[3], *absent[3];
+    } cases[] = {
+        {NULL, NULL, {"found-name", "found-id", "found-version"}, {"the-job", "h:80"}},
+        {NULL, "service_version", {"found-name", "found-id", "told-it"}, {"found-version"}},
+        {NULL, "service_name", {"told-it", "found-id", "found-version"}, {"found-name", "the-job"}},
+        {NULL, "job", {"found-name"}, {"told-it"}},
+        {NULL, "server_address", {"found-name"}, {"told-it"}},
+        {NULL, "team", {"found-name", "team", "told-it"}, {NULL}},
+        {"service.version", NULL, {"found-name", "found-id"}, {"found-version", "labelled"}},
+        {"service_version", NULL, {"found-name", "found-id"}, {"found-version", "labelled"}},
+        {"service.name", NULL, {"the-job", "found-id", "found-version"}, {"found-name"}},
+        {"service.instance.id", NULL, {"found-name", "h:80"}, {"found-id"}},
+    };
+    static struct sonde__scrape_told told;
+    uint8_t buffer[SONDE__SCRAPE_RESOURCE_SIZE_MAX];
+    const char *fields[SONDE_DISCOVERED_FIELDS] = {"h:80", "", "", "found-name", "found-id", "found-version", "", ""};
+    struct sonde_discovered *found = sonde__discovered_copy(&sonde_heap, fields);
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char key[32], value[] = "labelled", job[] = "the-job", *keys[] = {key}, *values[] = {value};
+        (void)snprintf(key, sizeof key, "%s", cases[i].label ? cases[i].label : "");
+        const struct sonde__scrape_config config = {.job = job, .labels = {keys, values, cases[i].label ? 1 : 0}};
+        const struct sonde__scrape_address address = {.instance = "h:80", .host = "h", .scheme = "http", .port = 80};
+        told.count = cases[i].told ? 1 : 0;
+        (void)snprintf(told.labels[0].name, sizeof told.labels[0].name, "%s", cases[i].told ? cases[i].told : "");
+        (void)snprintf(told.labels[0].value, sizeof told.labels[0].value, "told-it");
+        struct sonde_bytes resource =
+            sonde__scrape_resource(&config, &address, &(struct sonde__scrape_origin){"consul", found}, &told, buffer);
+        assert_non_null(memmem(resource.data, resource.size, "consul", 6));
+        for (size_t k = 0; k < 3 && cases[i].present[k]; k++)
+            assert_non_null(memmem(resource.data, resource.size, cases[i].present[k], strlen(cases[i].present[k])));
+        for (size_t k = 0; k < 3 && cases[i].absent[k]; k++)
+            assert_null(memmem(resource.data, resource.size, cases[i].absent[k], strlen(cases[i].absent[k])));
+        resource = sonde__scrape_resource(&config, &address, NULL, &told, buffer);
+        assert_null(memmem(resource.data, resource.size, "found-", 6));
+        assert_null(memmem(resource.data, resource.size, "sonde.discovery", 15));
+    }
+    sonde_alloc_free(&sonde_heap, found);
+}
+
 static void bad_configurations_are_refused(void **state) {
     struct fixture *f = *state;
     static const char *const bad[] = {"http://u:p@c:1", "ftp://c", "http://", "c:1?x", "c 1", "http://c/#a", ":8500"};
@@ -611,6 +655,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(eureka_instances_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(readers_survive_without_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_are_left_out, setup, teardown),
+        cmocka_unit_test(resource_has_what_nobody_better_said),
         cmocka_unit_test_setup_teardown(bad_configurations_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
