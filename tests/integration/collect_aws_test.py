@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQS and SNS collectors against moto behind a gate that checks every signature (tests/interop/aws.py).
-Usage: collect_aws_test.py BUILD queues|troubles|credentials|cloudwatch. What is true is what this test sent, received and
+Usage: collect_aws_test.py BUILD queues|troubles|credentials|cloudwatch|elasticmq. What is true is what this test sent, received and
 deleted by boto3. Exit 77 (skipped) when there is no moto."""
 import contextlib
 import json
@@ -21,6 +21,7 @@ try:
 except ImportError as error:
     print(f"skipped: {error}; script/test makes the venv")
     sys.exit(77)
+import brokers  # noqa: E402
 import rig  # noqa: E402
 from collect_rig import check_refused, liar, watching  # noqa: E402
 
@@ -282,5 +283,32 @@ def cloudwatch():
         assert cloud.refused == [], cloud.refused
 
 
+def elasticmq():
+    """Another server than moto; it takes any signature, so this is about what it says of queues."""
+    try:
+        with brokers.elasticmq() as broker:
+            endpoint = f"http://{broker.address}"
+            sqs = aws.client("sqs", endpoint)
+            _, dead = queue_make(sqs, "dead")
+            url, _ = queue_make(sqs, "orders", dead)
+            with watching(collector(endpoint)) as watch:
+                send(sqs, url, 9)
+                watch.until_value(9, "consumer_lag", **of("orders"))
+                taken = receive(sqs, url, 4)
+                watch.until_value(9 - len(taken), "consumer_lag", **of("orders"))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=taken[0]["ReceiptHandle"])
+                watch.until_value(len(taken) - 1, "queue_message", **of("orders", state="unacked"))
+                sqs.purge_queue(QueueUrl=url)
+                poison(sqs, url, 3)
+                watch.until_value(3, "queue_message", **of("orders", state="dead_lettered"))
+                broker.processes[-1].kill()
+                broker.processes[-1].wait()
+                watch.until_down("connect")
+    except brokers.Missing as missing:
+        print(f"skipped: {missing}")
+        sys.exit(77)
+
+
 if __name__ == "__main__":
-    {"queues": queues, "troubles": troubles, "credentials": credentials, "cloudwatch": cloudwatch}[sys.argv[2]]()
+    {"queues": queues, "troubles": troubles, "credentials": credentials, "cloudwatch": cloudwatch,
+     "elasticmq": elasticmq}[sys.argv[2]]()

@@ -30,6 +30,12 @@ class Refused(Exception):
     """What the service would say of the signature."""
 
 
+def client(service, endpoint, key=KEY, secret=SECRET, token=None):
+    config = botocore.config.Config(retries={"max_attempts": 1}, proxies={})
+    return boto3.client(service, region_name=REGION, endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret,
+                        aws_session_token=token, config=config)
+
+
 def headers_of(environ):
     headers = {k[5:].replace("_", "-").lower(): v for k, v in environ.items() if k.startswith("HTTP_")}
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
@@ -86,10 +92,8 @@ class Gate:
         self.app = DomainDispatcherApplication(create_backend_app)
 
     def client(self, service):
-        config = botocore.config.Config(retries={"max_attempts": 1}, proxies={})
         key, (secret, token) = next(iter(self.keys.items()))
-        return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint, aws_access_key_id=key,
-                            aws_secret_access_key=secret, aws_session_token=token, config=config)
+        return client(service, self.endpoint, key, secret, token)
 
     def seen(self, action):
         with self.lock:

@@ -7,7 +7,7 @@ stops it. Ports are free ones, files are in a temporary directory, and a test th
 
 `Missing` says what is not installed; a test then skips (status 77). By hand, until end of input:
 
-    python brokers.py kafka|rabbitmq|mqtt|nats|redis
+    python brokers.py kafka|rabbitmq|mqtt|nats|redis|elasticmq
 """
 import contextlib
 import ctypes
@@ -25,6 +25,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KAFKA_JARS = pathlib.Path(os.environ.get("SONDE_KAFKA_JARS", ROOT / ".cache" / "kafka"))
 RABBITMQ_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"  # what the one in the PATH runs, as whoever calls it
+ELASTICMQ_JARS = pathlib.Path(os.environ.get("SONDE_ELASTICMQ_JARS", ROOT / ".cache" / "elasticmq"))
 START_SECONDS = 200  # RabbitMQ takes 5 s of processor time: a busy machine makes a minute of that
 STOP_SECONDS = 30
 PR_SET_PDEATHSIG = 1
@@ -239,10 +240,10 @@ controlled.shutdown.enable=false
 """
 
 
-def java(heap_mb):
+def java(heap_mb, jars=KAFKA_JARS):
     # One compiler and one collector thread: a broker of tests lives for seconds.
     return [find("java"), f"-Xmx{heap_mb}m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{KAFKA_JARS}/*"]
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
 
 
 def kafka(nodes=1, more=""):
@@ -275,7 +276,26 @@ def kafka(nodes=1, more=""):
     return started(start, *names, *controllers, *sasl)
 
 
-ALL = {"kafka": kafka, "rabbitmq": rabbitmq, "mqtt": mqtt, "nats": nats, "redis": redis}
+ELASTICMQ_CONF = """include classpath("application.conf")
+node-address {{ protocol = http, host = "127.0.0.1", port = {port}, context-path = "" }}
+rest-sqs {{ enabled = true, bind-port = {port}, bind-hostname = "127.0.0.1", sqs-limits = strict }}
+rest-stats {{ enabled = false }}
+"""
+
+
+def elasticmq():
+    """Speaks SQS, and takes any key."""
+    def start(server):
+        if not list(ELASTICMQ_JARS.glob("elasticmq-server_*.jar")):
+            raise Missing(f"ElasticMQ's jars are not in {ELASTICMQ_JARS} (script/test --all fetches them)")
+        (server.directory / "elasticmq.conf").write_text(ELASTICMQ_CONF.format(port=server.port))
+        command = java(200, ELASTICMQ_JARS)
+        server.run([command[0], "-Dconfig.file=elasticmq.conf", *command[1:], "org.elasticmq.server.Main"])
+        server.wait(asks(b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1."))
+    return started(start, "main")
+
+
+ALL = {"kafka": kafka, "rabbitmq": rabbitmq, "mqtt": mqtt, "nats": nats, "redis": redis, "elasticmq": elasticmq}
 
 
 if __name__ == "__main__":
