@@ -553,20 +553,27 @@ static void no_memory_costs_series_only(void **state) {
     struct fixture *f = *state;
     assert_int_equal(create(f, NULL, 0), 0);
     scraped(f, "a 1\n");
-    for (int64_t at = 0; at < 60; at++) {
+    for (int64_t at = 0; at < 160; at++) {
         static const struct sonde__scrape_config config;
         static struct sonde__exposition reader;
         struct sonde__scrape_take take = {.source = f->source, .config = &config};
-        static const char text[] = R4J_STATES("1", "0", "0");
+        static const char text[] =
+            R4J_STATES("1", "0", "0") "# TYPE resilience4j_circuitbreaker_calls_seconds histogram\n" BUCKETS(
+                "failed", "1", "3", "0.5");
+        if (at % 2) /* then it is a change, too */
+            scraped(f, R4J_STATES("0", "1", "0"));
         f->fakes.allocations_until_failure = at;
         reader = (struct sonde__exposition){.samples_max = 100, .sample = sonde__scrape_take_sample, .user = &take};
-        (void)sonde__exposition_read(&reader, text, strlen(text));
+        if (!sonde__exposition_read(&reader, text, strlen(text)))
+            (void)sonde__scrape_histogram_end(&take);
         sonde_series_sweep(f->source);
         f->fakes.allocations_until_failure = -1;
         scraped(f, "a 1\n");
     }
     scraped(f, R4J_STATES("1", "0", "0"));
     is_in(f, "", "group=\"g\"," NAMED("pay", "resilience4j"), "closed");
+    const struct sonde_ledger_intake *logs = &f->ledger.intake[SONDE_SIGNAL_LOGS];
+    assert_true(logs->appended > 0 && logs->dropped[SONDE_INTAKE_NO_MEMORY] > 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
