@@ -202,6 +202,8 @@ static int create(const void *config_data, const struct sonde_receiver_env *env,
         destroy(scrape);
         return err;
     }
+    if (config->discover.consul.tls.insecure_skip_verify || config->discover.eureka.tls.insecure_skip_verify)
+        sonde_agent_log(SONDE_LOG_WARN, "certificates of registries are not checked", "receiver=%s", env->name);
     if (config->insecure_skip_verify)
         sonde_agent_log(SONDE_LOG_WARN, "certificates of targets are not checked", "receiver=%s", env->name);
     *ret_self = scrape;

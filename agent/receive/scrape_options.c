@@ -35,7 +35,9 @@ const struct sonde_option sonde__scrape_options[] = {
     {"scheme", SONDE_OPTION_STRING, AT(scheme), .default_text = "http",
      .sentence = "http or https, for targets that are no URL."},
     {"metrics_path", SONDE_OPTION_STRING, AT(metrics_path), .default_text = "/metrics",
-     .sentence = "Path, for targets that name none."},
+     .sentence =
+         "Path, for targets that name none. A discovered one may name path, port and scheme in its metadata: "
+         "prometheus.path, prometheus.port (else management.port), prometheus.scheme; in Consul with _ for the dot."},
     {"interval", SONDE_OPTION_DURATION, AT(interval_ns), 100, 3600000, "15s",
      .sentence = "Time between the starts of two scrapes of a target."},
     {"timeout", SONDE_OPTION_DURATION, AT(timeout_ns), 50, 600000, "10s",
