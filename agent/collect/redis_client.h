@@ -12,6 +12,7 @@
 #define SONDE__REDIS_LOADING     "loading"
 #define SONDE__REDIS_WRONG_TYPE  "wrong_type"
 #define SONDE__REDIS_LAG_UNKNOWN "lag_unknown"
+#define SONDE__REDIS_MOVED       "moved" /* of a cluster: another node has it */
 
 /** What an error reply means: NOAUTH, WRONGPASS and NOPERM are AUTH, and so on; else SERVER. */
 const char *sonde__redis_reply_trouble(const redisReply *reply);

@@ -23,6 +23,8 @@ struct subject {
     uint32_t due; /* answers that hold this */
     bool quiet;   /* a stream that is gone is no trouble */
     bool counting, length_known;
+    bool asking;     /* the server has it only for those who say ASKING */
+    bool redirected; /* it is followed once */
     uint64_t length; /* of the stream */
     const char *stream, *group;
     size_t stream_size, group_size;
@@ -95,6 +97,11 @@ static void subject_release(struct subject *subject) {
         sonde_alloc_free(subject->survey->alloc, subject);
 }
 
+static void ignore(void *user, const redisReply *reply) {
+    (void)user;
+    (void)reply;
+}
+
 static void ask(struct subject *subject, sonde__redis_reply_fn fn, int argc, const struct sonde_string *arguments) {
     struct sonde__redis_survey *survey = subject->survey;
     const char *argv[6];
@@ -103,7 +110,10 @@ static void ask(struct subject *subject, sonde__redis_reply_fn fn, int argc, con
         argv[i] = arguments[i].data;
         argvlen[i] = arguments[i].size;
     }
-    int error = sonde__redis_client_send(survey->client, fn, subject, argc, argv, argvlen);
+    static const char *const asking[] = {"ASKING"};
+    int error = subject->asking ? sonde__redis_client_send(survey->client, ignore, NULL, 1, asking, NULL) : 0;
+    if (!error)
+        error = sonde__redis_client_send(survey->client, fn, subject, argc, argv, argvlen);
     if (error) {
         survey->trouble(survey->user, SONDE__TROUBLE_MEMORY, sonde_strerror(error), false);
         return;
@@ -264,6 +274,7 @@ static bool look_at_group(const struct subject *stream, const redisReply *group)
         return true;
     }
     subject->quiet = true;
+    subject->asking = stream->asking;
     subject->length = stream->length;
     subject->length_known = stream->length_known;
     put(subject, SONDE__MESSAGING_CONSUMERS, NULL, NULL, (double)consumers);
@@ -279,10 +290,22 @@ static bool look_at_group(const struct subject *stream, const redisReply *group)
     return true;
 }
 
+/** Whether the server says that another has the stream, and that is to be followed: at most MOVED, then ASK. A stream on its
+ *  way is found where it is going to, which sends us where it came from, which sends us back by ASK. */
+static bool is_elsewhere(const struct subject *stream, const redisReply *reply) {
+    if (reply->type != REDIS_REPLY_ERROR || strcmp(sonde__redis_reply_trouble(reply), SONDE__REDIS_MOVED) != 0)
+        return false;
+    return reply->str[0] == 'A' ? !stream->asking : !stream->redirected;
+}
+
 static void on_groups(void *user, const redisReply *reply) {
     struct subject *stream = user;
     struct sonde__redis_survey *survey = stream->survey;
-    if (answered(stream, reply, REDIS_REPLY_ARRAY)) {
+    if (reply && survey->active && is_elsewhere(stream, reply)) {
+        stream->due--;
+        survey->due--;
+        survey->moved(survey->user, stream->stream, stream->stream_size, reply->str);
+    } else if (answered(stream, reply, REDIS_REPLY_ARRAY)) {
         if (stream->length_known)
             put(stream, SONDE__MESSAGING_QUEUE_MESSAGE, "retained", NULL, (double)stream->length);
         for (size_t i = 0; i < reply->elements && survey->active; i++) {
@@ -334,19 +357,28 @@ void sonde__redis_survey_start(struct sonde__redis_survey *survey) {
     subject_release(subject);
 }
 
-void sonde__redis_survey_stream(struct sonde__redis_survey *survey, const char *name, size_t size, bool quiet) {
+static void stream_ask(struct sonde__redis_survey *survey, const char *name, size_t size, struct subject how) {
     struct subject *subject = subject_create(survey, (struct sonde_string){name, size}, NULL);
     if (!subject) {
         survey->trouble(survey->user, SONDE__TROUBLE_MEMORY, "out of memory", false);
         return;
     }
-    subject->quiet = quiet;
+    subject->quiet = how.quiet;
+    subject->asking = how.asking;
+    subject->redirected = how.redirected;
     /* The length first: were entries added in between, a lag above it would only be counted instead of believed. */
     const struct sonde_string length[] = {TEXT("XLEN"), stream_of(subject)};
     const struct sonde_string groups[] = {TEXT("XINFO"), TEXT("GROUPS"), stream_of(subject)};
     ask(subject, on_length, 2, length);
     ask(subject, on_groups, 3, groups);
     subject_release(subject);
+}
+
+void sonde__redis_survey_stream(struct sonde__redis_survey *survey, const char *name, size_t size, bool quiet) {
+    stream_ask(survey, name, size, (struct subject){.quiet = quiet});
+}
+void sonde__redis_survey_moved(struct sonde__redis_survey *survey, const char *name, size_t size, bool asking) {
+    stream_ask(survey, name, size, (struct subject){.quiet = true, .redirected = true, .asking = asking});
 }
 
 bool sonde__redis_survey_sent(struct sonde__redis_survey *survey) {

@@ -18,6 +18,8 @@ struct sonde__redis_survey {
     int64_t count_max;   /* entries to count where the server does not know the lag; 0 = do not count */
     uint32_t groups_max; /* over all streams; later ones are left out */
     void (*done)(void *user);
+    void (*moved)(void *user, const char *name, size_t size,
+                  const char *text); /* a stream is elsewhere, says the server */
     void (*trouble)(void *user, const char *trouble, const char *text, bool fatal);
     void *user;
 
@@ -31,6 +33,8 @@ struct sonde__redis_survey {
 void sonde__redis_survey_start(struct sonde__redis_survey *survey);
 /** Asks about a stream. quiet: a stream that is gone is no trouble. Name: copied, no NUL needed. */
 void sonde__redis_survey_stream(struct sonde__redis_survey *survey, const char *name, size_t size, bool quiet);
+/** The same for a stream that another server sent us here for; asking: by ASK, so that it must be said with each command. */
+void sonde__redis_survey_moved(struct sonde__redis_survey *survey, const char *name, size_t size, bool asking);
 /** To be called when all streams were asked about: `done` may be called from now on (not from inside). Returns false
  * when nothing is due: then it will not be called. */
 bool sonde__redis_survey_sent(struct sonde__redis_survey *survey);

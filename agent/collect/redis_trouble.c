@@ -22,6 +22,8 @@ const char *sonde__redis_reply_trouble(const redisReply *reply) {
         {"LOADING", SONDE__REDIS_LOADING},
         {"WRONGTYPE", SONDE__REDIS_WRONG_TYPE},
         {"ERR no such key", SONDE__TROUBLE_NOT_FOUND},
+        {"MOVED ", SONDE__REDIS_MOVED},
+        {"ASK ", SONDE__REDIS_MOVED},
         {"NOGROUP", SONDE__TROUBLE_NOT_FOUND},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)

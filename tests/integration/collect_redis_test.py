@@ -9,7 +9,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 import brokers  # noqa: E402
-from collect_rig import check_refused, liar, watching  # noqa: E402
+from collect_rig import check_refused, liar, wait_until, watching  # noqa: E402
 
 
 def redis(port, *words, tls=()):
@@ -70,9 +70,81 @@ def over_tls():
     check_refused("redis: {tls: {ca_file: x}}", "tls.enabled")
 
 
+def in_a_cluster():
+    nodes = ("main", "b", "c")
+
+    def start(server):
+        for name in nodes:
+            home = server.directory / name
+            home.mkdir()
+            server.run([brokers.find("redis-server"), "--bind", "127.0.0.1", "--port", str(server.ports[name]), "--save", "", "--appendonly",
+                        "no", "--dir", str(home), "--cluster-enabled", "yes", "--cluster-port", str(server.ports["bus_" + name]),
+                        "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"], log=f"{name}.log")
+        for name in nodes:
+            server.wait(brokers.asks(b"PING\r\n", b"+PONG"), server.ports[name])
+
+    with brokers.started(start, *nodes, *(f"bus_{name}" for name in nodes)) as broker:
+        ports = [broker.ports[name] for name in nodes]
+        starts = [(0, 5460), (5461, 10922), (10923, 16383)]
+        for port, (first, last) in zip(ports, starts):
+            redis(port, "CLUSTER", "ADDSLOTSRANGE", first, last)
+            redis(port, "CONFIG", "SET", "cluster-allow-reads-when-down", "yes")
+        for port, name in zip(ports[1:], nodes[1:]):
+            redis(port, "CLUSTER", "MEET", "127.0.0.1", broker.port, broker.ports["bus_main"])
+        wait_until(lambda: all("cluster_state:ok" in redis(p, "CLUSTER", "INFO") and "cluster_known_nodes:3" in redis(p, "CLUSTER", "INFO")
+                               for p in ports), "the cluster")
+        streams = {f"s{i}": i + 2 for i in range(8)}  # over all three, as their names fall
+        for stream, count in streams.items():
+            redis(ports[0], "XGROUP", "CREATE", stream, "g", "0", "MKSTREAM", tls=("-c",))
+            for _ in range(count):
+                redis(ports[0], "XADD", stream, "*", "n", 1, tls=("-c",))
+            redis(ports[0], "XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "STREAMS", stream, ">", tls=("-c",))
+        of = {"server_port": str(ports[0])}
+        config = f'address: "127.0.0.1:{ports[0]}", interval: 200ms, timeout: 10s'
+        with watching(f"  redis: {{{config}, cluster: true}}\n") as watch:
+            lags = lambda: {l["messaging_destination_name"]: v for n, l, v in watch.series() if n == "sonde_messaging_consumer_lag"}
+            wanted = {stream: count - 1 for stream, count in streams.items()}
+            watch.until(lambda: lags() == wanted, f"lags {wanted}")
+            assert watch.value("poll_up", **of) == 1 and watch.values("poll_errors_total") == [], watch.series()
+            # A stream on its way to another node: ASK, then MOVED. Nothing is lost, and nothing is an error.
+            slot = int(redis(ports[0], "CLUSTER", "KEYSLOT", "s1"))
+            source = next(p for p, (first, last) in zip(ports, starts) if first <= slot <= last)
+            target = next(p for p in ports if p != source)
+            ids = {p: redis(p, "CLUSTER", "MYID").strip() for p in ports}
+            redis(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+            redis(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+            redis(source, "MIGRATE", "127.0.0.1", target, "s1", 0, 10000)
+            done = watch.value("poll_last_success_timestamp_seconds")
+            watch.until(lambda: watch.value("poll_last_success_timestamp_seconds") > done + 1, "polls")
+            assert lags() == wanted, lags()
+            for port in ports:
+                redis(port, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+            done = watch.value("poll_last_success_timestamp_seconds")
+            watch.until(lambda: watch.value("poll_last_success_timestamp_seconds") > done + 1, "polls")
+            watch.until(lambda: lags() == wanted, "they are all there")
+            assert watch.values("poll_errors_total") == [], watch.series()
+            slots = {stream: int(redis(ports[0], "CLUSTER", "KEYSLOT", stream)) for stream in streams}
+            owned = [{s for s in streams if first <= slots[s] <= last} for first, last in starts]
+            gone = max((1, 2), key=lambda i: len(owned[i]))  # this primary: its streams are unknown, the others are told
+            left = {s: lag for s, lag in wanted.items() if s not in owned[gone] or (s == "s1" and target != ports[gone])}
+            left.pop("s1" if target == ports[gone] else None, None)
+            broker.processes[gone].kill()
+            broker.processes[gone].wait()
+            watch.until(lambda: watch.values("poll_errors_total", error_type="connect"), "it is told")
+            watch.until(lambda: lags() == left, f"lags {left}")
+            assert 0 < len(left) < len(wanted) and watch.value("poll_up", **of) == 1, left
+        named = f"  redis: {{{config}, cluster: true, streams: [{', '.join(left)}]}}\n"
+        with watching(named) as watch:
+            watch.until(lambda: len(watch.values("consumer_lag")) == len(left), "those that are named")
+        with watching(f"  redis: {{{config}, streams: [{', '.join(wanted)}]}}\n") as watch:
+            watch.until(lambda: (watch.value("poll_errors_total", error_type="moved") or 0) > 0, "cluster: true is missing")
+    check_refused("redis: {cluster: true, database: 3}", "cluster")
+
+
 if __name__ == "__main__":
     try:
         over_tls()
+        in_a_cluster()
     except brokers.Missing as missing:
         print(f"skipped: {missing}")
         sys.exit(77)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "agent/collect/collector.h"
+#include "agent/collect/redis_cluster.h"
 #include "exporters/option.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -727,6 +728,61 @@ static void create_says_what_is_wrong(void **state) {
     assert_non_null(strstr(error, "streams"));
 }
 
+/* --- clusters (tests/integration/collect_redis_test.py has a real one) --- */
+
+static void slot_is_of_what_stands_in_braces(void **state) {
+    static const struct {
+        const char *key;
+        unsigned slot;
+    } cases[] = {{"123456789", 12739}, /* the check value of the specification */
+                 {"{123456789}.x", 12739},
+                 {"a{123456789}b{other}", 12739},
+                 {"", 0}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(sonde__redis_slot(cases[i].key, strlen(cases[i].key)), cases[i].slot);
+    assert_int_not_equal(sonde__redis_slot("{}x", 3), sonde__redis_slot("", 0)); /* nothing in them: the whole key */
+}
+
+static void redirect_is_read_or_refused(void **state) {
+    static const struct {
+        const char *text, *host;
+        uint16_t port;
+        bool ask;
+    } cases[] = {
+        {"MOVED 3999 127.0.0.1:6381", "127.0.0.1", 6381, false},
+        {"ASK 3999 10.0.0.1:7000", "10.0.0.1", 7000, true},
+        {"MOVED 1 ::1:7000", "::1", 7000, false},
+        {"MOVED 1 redis.example:7000", "redis.example", 7000, false},
+        {"MOVED 1 :7000", "asked", 7000, false}, /* it does not know its own address */
+        {"MOVED 1", NULL, 0, false},
+        {"MOVED 1 host", NULL, 0, false},
+        {"MOVED 1 host:0", NULL, 0, false},
+        {"MOVED 1 host:x", NULL, 0, false},
+        {"ERR moved", NULL, 0, false},
+    };
+    const struct sonde__redis_address asked = {.host = "asked"};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sonde__redis_address address;
+        bool ask = false, good = sonde__redis_redirect_read(cases[i].text, &asked, &address, &ask);
+        assert_int_equal(good, cases[i].host != NULL);
+        if (!good)
+            continue;
+        assert_string_equal(address.host, cases[i].host);
+        assert_int_equal(address.port, cases[i].port);
+        assert_int_equal(ask, cases[i].ask);
+    }
+}
+
+static void cluster_that_is_none_is_told(void **state) {
+    (void)state;
+    *(bool *)field("cluster") = true;
+    start(); /* against a server without cluster support */
+    run_until(is_down);
+    assert_true(errors_of("server") >= 1);
+}
+
 static int group_setup(void **state) {
     (void)state;
     (void)signal(SIGPIPE, SIG_IGN);
@@ -765,6 +821,9 @@ int main(void) {
         CASE(closed_port_and_unknown_name_are_told),
         CASE(garbage_is_an_error_and_never_a_lag),
         CASE(create_says_what_is_wrong),
+        CASE(slot_is_of_what_stands_in_braces),
+        CASE(redirect_is_read_or_refused),
+        CASE(cluster_that_is_none_is_told),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
