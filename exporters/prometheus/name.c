@@ -97,7 +97,8 @@ static void append_unit(struct buffer *to, size_t start, struct sonde_string uni
     size_t end = to->size;
     if (word.size && !to->failed && !has_token(to->data + start, end - start, word.data, word.size))
         append_tokens(to, start, word, NULL);
-    if (per.size && !to->failed && !has_token(to->data + start, end - start, per.data, per.size)) {
+    if (per.size &&
+        !to->failed) { /* even where the name says so already: the translator compares it with whole tokens */
         struct sonde_string token;
         size_t at = 0;
         if (next_token(per, &at, &token)) {

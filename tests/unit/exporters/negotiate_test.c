@@ -130,7 +130,7 @@ static void names_follow_the_strategy(void **state) {
         {"io.per_second",
          "By/s",
          SONDE_GAUGE,
-         {"io_per_second_bytes", "io_per_second", "io_bytes_per_second", "io.per_second"}},
+         {"io_per_second_bytes_per_second", "io_per_second", "io_bytes_per_second", "io.per_second"}},
         {"time.seconds", "s", SONDE_GAUGE, {"time_seconds", "time_seconds", "time.seconds", "time.seconds"}},
         {"3.a__b", "", SONDE_GAUGE, {"_3_a_b", "_3_a__b", "3.a__b", "3.a__b"}},
         {"\xC3\xBC.\xC3\xA4.x", "", SONDE_GAUGE, {"x", "x", "\xC3\xBC.\xC3\xA4.x", "\xC3\xBC.\xC3\xA4.x"}},
