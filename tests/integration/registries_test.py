@@ -74,7 +74,7 @@ def until(agent, wanted, what):
 
 
 def config(body):
-    return f'agent: {{listen: "127.0.0.1:0"}}\nreceivers:\n  prometheus_scrape:\n    interval: 200ms\n    timeout: 200ms\n    {body}\n'
+    return f'agent: {{listen: "127.0.0.1:0"}}\nreceivers:\n  prometheus_scrape:\n    interval: 500ms\n    timeout: 500ms\n    {body}\n'
 
 
 # ---- Consul ----
