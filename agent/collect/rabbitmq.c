@@ -263,6 +263,8 @@ static int check(struct sonde__rabbitmq *rabbitmq, char *text, size_t size) {
     if (config->source == SONDE__RABBITMQ_AMQP)
         return refuse(text, size, "source", "this build has no amqp; accepted: auto, management, prometheus");
 #endif
+    if (config->source == SONDE__RABBITMQ_AMQP && config->tls && !*config->ca_file && !config->insecure_skip_verify)
+        return refuse(text, size, "tls.ca_file", "source amqp does not know the system's authorities: name a file");
     if (!*config->cert_file != !*config->key_file)
         return refuse(text, size, *config->cert_file ? "tls.key_file" : "tls.cert_file",
                       "tls.cert_file and tls.key_file go together");

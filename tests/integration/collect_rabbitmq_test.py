@@ -54,7 +54,7 @@ def channel_to(broker, vhost="/"):
         channel.confirm_delivery()
         yield channel
     finally:
-        if connection.is_open:
+        with contextlib.suppress(pika.exceptions.AMQPError):  # the server may be dead by now
             connection.close()
 
 
@@ -240,6 +240,7 @@ def main(what):
     check_refused('rabbitmq: {addresses: ["user:pw@host"]}', "addresses", "HOST:PORT")
     check_refused("rabbitmq: {source: amqp}", "queues", "name them")
     check_refused("rabbitmq: {source: telepathy}", "source", "management")
+    check_refused("rabbitmq: {source: amqp, queues: [q], tls: {enabled: true}}", "tls.ca_file", "name a file")
     check_refused('rabbitmq: {include: ["(("]}', "include", "((")
     check_refused("rabbitmq: {tls: {cert_file: x}}", "tls", "key_file")
     with contextlib.ExitStack() as stack:
