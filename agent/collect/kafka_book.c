@@ -137,7 +137,7 @@ struct sonde__kafka_group *sonde__kafka_book_add_group(struct sonde__kafka_book 
     struct sonde__kafka_group *group =
         insert(book->alloc, (void **)book->groups, &book->group_count, at, name, sizeof *group);
     if (group)
-        group->members = -1;
+        group->members = group->coordinator = -1;
     return group;
 }
 

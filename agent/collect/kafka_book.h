@@ -68,8 +68,9 @@ struct sonde__kafka_group {
     char *name;
     struct sonde__kafka_commit *commits; /* by topic's name and partition, sorted once a look's are in */
     uint32_t commit_count, commit_capacity;
-    uint32_t listed; /* last look that listed it */
-    int32_t members; /* -1 = unknown */
+    uint32_t listed;     /* last look that listed it */
+    int32_t members;     /* -1 = unknown */
+    int32_t coordinator; /* the broker that listed it last; -1 = unknown */
     enum sonde__kafka_group_state state;
     enum sonde__kafka_answer answer;
     bool included, to_stable, exact; /* by the patterns of the configuration */

@@ -182,6 +182,17 @@ rd_kafka_t *sonde__kafka_client_handle(struct sonde__kafka_client *client, enum 
     return client->handles[purpose];
 }
 
+bool sonde__kafka_client_refresh(struct sonde__kafka_client *client) {
+    rd_kafka_t **handle = &client->handles[SONDE__KAFKA_FOR_ALL];
+    if (client->left && *handle) {
+        rd_kafka_destroy_flags(*handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        *handle = NULL;
+        client->metadata_ns = 0; /* the new one knows no brokers */
+    }
+    client->left = false;
+    return sonde__kafka_client_handle(client, SONDE__KAFKA_FOR_ALL) != NULL;
+}
+
 int sonde__kafka_client_create(const struct sonde__kafka_config *config, const struct sonde_seams *seams,
                                const char *name, struct sonde__kafka_client **ret_client, char *text,
                                size_t text_size) {

@@ -24,6 +24,7 @@ struct sonde__kafka_client {
     pthread_mutex_t log_lock;
     uint64_t log_minute_ns;
     unsigned log_lines, log_left_out;
+    bool left;         /* requests under way were given up: see sonde__kafka_client_refresh() */
     char failure[256]; /* why a connection failed last; under log_lock */
 };
 
@@ -33,6 +34,11 @@ int sonde__kafka_client_create(const struct sonde__kafka_config *config, const s
 void sonde__kafka_client_destroy(struct sonde__kafka_client *client); /* NULL is fine */
 /** NULL = it cannot be made. */
 rd_kafka_t *sonde__kafka_client_handle(struct sonde__kafka_client *client, enum sonde__kafka_purpose purpose);
+/** A new handle in place of one on which requests were given up, which ends them. Until then they must not run into a
+ *  time-out of the library's own: 2.0.2 fails an assertion, and ends the process, when a coordinator comes up after a
+ *  request that waited for it timed out (rd_kafka_admin_coord_request() gives back what coord_req_fail() takes again).
+ *  Returns false when there is none. */
+bool sonde__kafka_client_refresh(struct sonde__kafka_client *client);
 /** Asks for all topics and the cluster's id. */
 rd_kafka_resp_err_t sonde__kafka_client_metadata(struct sonde__kafka_client *client, int timeout_ms);
 /** NULL = there is no such topic. */

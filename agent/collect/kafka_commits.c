@@ -12,6 +12,8 @@ enum {
     NAMED_MAX = 100000,    /* in one request */
     NAMED_ALL_LOOKS = 16,  /* then all are, in one of as many looks */
     POLL_MS = 100,
+    NEVER_MS = 3600000, /* the library's own time-out, which must not come: sonde__kafka_client_refresh() */
+    SICK_MAX = 256,
     ALL_VERSION = 0x020300ff, /* librdkafka that asks for all in every version of the protocol */
 };
 
@@ -21,6 +23,11 @@ struct asking {
     rd_kafka_queue_t *queue;
     rd_kafka_AdminOptions_t *options;
     size_t next, in_flight;
+    bool listed_done; /* those that were listed come first: the others' coordinators may be why they were not */
+    int64_t heard_ns; /* when the last answer came */
+    struct sonde__kafka_group *waiting[IN_FLIGHT_MAX]; /* NULL = free */
+    int32_t sick[SICK_MAX];                            /* coordinators that did not answer in this look */
+    size_t sick_count;
 };
 
 /* --- asking --- */
@@ -66,8 +73,15 @@ static rd_kafka_topic_partition_list_t *what_to_ask(struct asking *asking, struc
     return list;
 }
 
+static void wait_for(struct asking *asking, const struct sonde__kafka_group *before, struct sonde__kafka_group *after) {
+    for (size_t i = 0; i < IN_FLIGHT_MAX; i++)
+        if (asking->waiting[i] == before) {
+            asking->waiting[i] = after;
+            return;
+        }
+}
+
 static void ask(struct asking *asking, struct sonde__kafka_group *group, bool by_name) {
-    char text[128];
     rd_kafka_topic_partition_list_t *list = what_to_ask(asking, group, by_name);
     if (list && list->cnt == 0) { /* a cluster without topics: there is nothing to have committed */
         rd_kafka_topic_partition_list_destroy(list);
@@ -77,12 +91,11 @@ static void ask(struct asking *asking, struct sonde__kafka_group *group, bool by
     }
     rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group->name, list);
     rd_kafka_AdminOptions_set_opaque(asking->options, group);
-    (void)rd_kafka_AdminOptions_set_request_timeout(asking->options, sonde__kafka_survey_timeout_ms(asking->survey),
-                                                    text, sizeof text);
     rd_kafka_ListConsumerGroupOffsets(asking->handle, &request, 1, asking->options, asking->queue);
     rd_kafka_ListConsumerGroupOffsets_destroy(request);
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
+    wait_for(asking, NULL, group);
     asking->in_flight++;
 }
 
@@ -190,6 +203,8 @@ static void on_event(struct asking *asking, rd_kafka_event_t *event) {
     if (!result)
         return; /* not an answer of ours */
     asking->in_flight--;
+    asking->heard_ns = sonde__kafka_survey_now_ns(asking->survey);
+    wait_for(asking, group, NULL);
     if (rd_kafka_event_error(event)) {
         failed(asking->survey, group, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
         return;
@@ -203,18 +218,55 @@ static void on_event(struct asking *asking, rd_kafka_event_t *event) {
         take(asking, group, count == 1 ? rd_kafka_group_result_partitions(results[0]) : NULL);
 }
 
+static bool is_sick(const struct asking *asking, int32_t coordinator) {
+    for (size_t i = 0; coordinator >= 0 && i < asking->sick_count; i++)
+        if (asking->sick[i] == coordinator)
+            return true;
+    return false;
+}
+
+/** Nobody answered for a request's time: those that are waited for are given up, and nothing more is asked of theirs. */
+static void give_up(struct asking *asking) {
+    struct sonde__kafka_survey *survey = asking->survey;
+    for (size_t i = 0; i < IN_FLIGHT_MAX; i++) {
+        const struct sonde__kafka_group *group = asking->waiting[i];
+        if (group && !is_sick(asking, group->coordinator) && asking->sick_count < SICK_MAX)
+            asking->sick[asking->sick_count++] = group->coordinator;
+        if (group)
+            failed(survey, asking->waiting[i], RD_KAFKA_RESP_ERR__TIMED_OUT, "its coordinator does not answer");
+        asking->waiting[i] = NULL;
+    }
+    /* Answers may still come: to a queue that nobody reads. */
+    rd_kafka_queue_destroy(asking->queue);
+    asking->queue = rd_kafka_queue_new(asking->handle);
+    asking->in_flight = 0;
+    survey->client->left = true;
+}
+
 /** The next group that is to be asked; false = there is none. */
 static bool ask_next(struct asking *asking) {
     struct sonde__kafka_book *book = &asking->survey->book;
-    while (asking->next < book->group_count) {
+    for (;;) {
+        if (asking->next == book->group_count && asking->listed_done)
+            return false;
+        if (asking->next == book->group_count) {
+            asking->listed_done = true;
+            asking->next = 0;
+            continue;
+        }
         struct sonde__kafka_group *group = book->groups[asking->next++];
-        if (!group->included)
+        if (!group->included || (group->listed == book->look) == asking->listed_done)
             continue;
         group->answer = SONDE__KAFKA_FAILED;
+        if (is_sick(asking, group->coordinator)) {
+            failed(asking->survey, group, RD_KAFKA_RESP_ERR__TIMED_OUT, "its coordinator does not answer");
+            continue;
+        }
+        if (asking->in_flight == 0)
+            asking->heard_ns = sonde__kafka_survey_now_ns(asking->survey);
         ask(asking, group, false);
         return true;
     }
-    return false;
 }
 
 void sonde__kafka_survey_commits(struct sonde__kafka_survey *survey) {
@@ -225,6 +277,9 @@ void sonde__kafka_survey_commits(struct sonde__kafka_survey *survey) {
                             .options = rd_kafka_AdminOptions_new(handle, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
     if (rd_kafka_version() >= ALL_VERSION)
         survey->all_works = 1;
+    char text[128];
+    (void)rd_kafka_AdminOptions_set_request_timeout(asking.options, NEVER_MS, text, sizeof text);
+    int64_t patience_ns = (int64_t)survey->config->request_timeout_ns;
     bool more = true;
     while ((more || asking.in_flight) && !sonde__kafka_survey_is_over(survey)) {
         /* The first few one by one, until it is known how the cluster is to be asked. */
@@ -235,10 +290,14 @@ void sonde__kafka_survey_commits(struct sonde__kafka_survey *survey) {
         if (event) {
             on_event(&asking, event);
             rd_kafka_event_destroy(event);
+        } else if (asking.in_flight && sonde__kafka_survey_now_ns(survey) - asking.heard_ns >= patience_ns) {
+            give_up(&asking);
         }
     }
     if (more || asking.in_flight)
         sonde__kafka_survey_note(survey, SONDE__TROUBLE_TIMEOUT, "not all groups within the timeout");
+    if (asking.in_flight)
+        survey->client->left = true;
     rd_kafka_AdminOptions_destroy(asking.options);
-    rd_kafka_queue_destroy(asking.queue); /* what is still under way ends by its own time-out, unseen */
+    rd_kafka_queue_destroy(asking.queue);
 }

@@ -193,6 +193,7 @@ static void group_describe(struct sonde__kafka_survey *survey, const struct rd_k
     if (!group)
         return;
     struct assigning assigning = {survey, group, group->commit_count};
+    group->coordinator = info->broker.id;
     group->state = info->err ? SONDE__KAFKA_GROUP_UNKNOWN : sonde__kafka_group_state_of(info->state);
     group->members = info->err || info->member_cnt < 0 || info->member_cnt > MEMBERS_MAX ? -1 : info->member_cnt;
     if (group->state == SONDE__KAFKA_GROUP_DEAD || group->state == SONDE__KAFKA_GROUP_UNKNOWN)
@@ -338,6 +339,11 @@ void sonde__kafka_survey_look(struct sonde__kafka_survey *survey, const struct s
     survey->trouble = NULL;
     survey->note_count = 0;
     survey->truncated = survey->metadata_renewed = false;
+    if (!sonde__kafka_client_refresh(client)) {
+        survey->trouble = SONDE__TROUBLE_MEMORY;
+        (void)snprintf(survey->text, sizeof survey->text, "no handle of librdkafka");
+        return;
+    }
     if (!client->metadata || now - client->metadata_ns >= survey->config->metadata_interval_ns)
         sonde__kafka_survey_renew(survey);
     if (!client->metadata) {
