@@ -90,6 +90,10 @@ def main():
         for i in range(5):
             few.group(f"z{i}", {("logs", 0): 0})
         stage.add("assigned", more="only_assigned: true").group("part", {("orders", 0): 90, ("orders", 1): 0}, members=[{"orders": [0]}])
+        lost = stage.add("lost", nodes=2)  # "billing"'s coordinator is 2, "reader"'s 1
+        lost.faults[(fake.FIND_COORDINATOR, None)] = silence
+        slow = stage.add("slow", nodes=2)
+        slow.faults[(fake.OFFSET_FETCH, 2)] = silence
         names = stage.add("names", more="groups_exclude: ['^x'], topics_exclude: [log]")
         names.group("x", {("orders", 0): 1})
         names.group("connect-workers", {}, protocol="connect")
@@ -135,6 +139,15 @@ def main():
             for labels in ({"messaging_consumer_group_name": "x"}, {"messaging_destination_name": "logs"},
                            {"messaging_consumer_group_name": "connect-workers"}, {"messaging_consumer_group_name": "l" * 300}):
                 assert named.values("consumer_lag", **labels) == [], labels
+            # a coordinator that hangs costs its groups; when it is back, so are they, and what waited for it harms nothing
+            one("slow").until_value(0, "consumer_lag", **of("reader", "logs"))
+            one("slow").until_absent("consumer_lag", **of("billing", "orders"))
+            one("slow").until_value(1, "consumer_group_state", state="stable", messaging_consumer_group_name="billing")
+            one("slow").until_error("timeout")
+            one("lost").until_value(0, "poll_up")
+            slow.faults.clear(), lost.faults.clear()
+            check_whole(one("slow"))
+            check_whole(one("lost"))
             # a leader that is another's now, though metadata is asked for once an hour
             check_whole(one("moving"))
             moving.topics["orders"]["leaders"] = [2, 2, 2]
