@@ -309,8 +309,8 @@ def breakers_of_others_are_shown_as_ours(directory):
     now = [recorded("summary", "closed", "txt")]
     answers = {"/r4j": lambda r: r.answer(*now[0]), "/numbers": lambda r: r.answer('go_state{cb="db"} 2\n', TEXT)}
     with server(answers) as port:
-        receivers = "".join(f'  prometheus_scrape/{n}: {{job: {n}, targets: ["http://127.0.0.1:{port}/{n}"], interval: 100ms, '
-                            "timeout: 100ms}\n" for n in ("r4j", "numbers"))
+        receivers = "".join(f'  prometheus_scrape/{n}: {{job: {n}, targets: ["http://127.0.0.1:{port}/{n}"], interval: 500ms, '
+                            "timeout: 500ms}\n" for n in ("r4j", "numbers"))
         more = ('processors:\n  breakers: {}\n  breakers/go: {metric: go_state, name_attribute: cb, '
                 'state_map: {"0": closed, "1": open, "2": half_open}}\n')
         with Agent(directory, receivers, more) as agent:
