@@ -20,6 +20,18 @@ bool buffer_grow(struct buffer *b, size_t size) {
     return true;
 }
 
+void buffer_fit(struct buffer *b, size_t size) {
+    if (b->failed || b->capacity - b->size >= size)
+        return;
+    char *grown = b->alloc->resize(b->alloc->self, b->data, b->size + size);
+    if (!grown) {
+        b->failed = true;
+        return;
+    }
+    b->data = grown;
+    b->capacity = b->size + size;
+}
+
 void buffer_uint(struct buffer *b, uint64_t value) {
     char text[20], *at = text + sizeof text;
     do {

@@ -29,6 +29,8 @@ bool buffer_grow(struct buffer *b, size_t size);
 static inline bool buffer_reserve(struct buffer *b, size_t size) {
     return b->capacity - b->size >= size && !b->failed ? true : buffer_grow(b, size);
 }
+/** Room for so much and no more, where it is known before. */
+void buffer_fit(struct buffer *b, size_t size);
 static inline void buffer_put(struct buffer *b, const void *bytes, size_t size) {
     if (!size || !buffer_reserve(b, size))
         return;

@@ -98,9 +98,32 @@ static void slots_make(struct snapshot *snapshot) {
     memset(snapshot->slots.data, 0, snapshot->slots.size);
 }
 
+/* A packed histogram, mostly; an entry's labels, mostly. More makes the room grow as usual. */
+#define HISTOGRAM_SIZE 120u
+#define METRIC_SIZE    300u
+
+/* Makes room for a family: growing by doubling would take twice as much of large ones. */
+static void reserve(struct snapshot *snapshot, const struct sonde_metric_feed *feed, const struct plan *plan,
+                    const struct plan_family *family) {
+    size_t points = 0, bytes = 0;
+    for (const struct plan_entry *entry = plan_entry(plan, family->first); entry;
+         entry = plan_entry(plan, entry->next)) {
+        struct sonde_metric metric;
+        struct sonde_metric_point point;
+        if (!feed->find(feed->self, entry->source, entry->id, &metric))
+            continue;
+        bytes += METRIC_SIZE;
+        for (uint32_t at = 0; feed->next_point(feed->self, &metric, &at, &point); points++)
+            bytes += point.attributes.size + (point.histogram ? HISTOGRAM_SIZE : 0);
+    }
+    buffer_fit(&snapshot->points, points * sizeof(struct snapshot_point));
+    buffer_fit(&snapshot->bytes, bytes);
+}
+
 void snapshot_take(struct snapshot *snapshot, const struct sonde_metric_feed *feed, const struct plan *plan,
                    const struct plan_family *family, struct labels *labels, bool exemplars) {
     clear(snapshot);
+    reserve(snapshot, feed, plan, family);
     for (const struct plan_entry *entry = plan_entry(plan, family->first); entry;
          entry = plan_entry(plan, entry->next)) {
         struct sonde_metric metric;
