@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SLICE_ROWS 256u /* whose series are set in one turn of the loop: well below 1 ms */
+#define SLICE_ROWS 64u /* whose series are set in one turn of the loop: some 10 each */
 
 static const char *const sources[] = {
     [SONDE__RABBITMQ_AUTO] = "auto",
