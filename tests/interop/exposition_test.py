@@ -153,7 +153,11 @@ def as_text(agent):
     """A way to the agent on which everybody asks for text."""
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            _, body = agent.scrape(Accept=TEXT)
+            try:
+                _, body = agent.scrape(Accept=TEXT)
+            except OSError:  # the agent has gone before the last one who asks
+                self.send_error(502)
+                return
             self.send_response(200)
             self.send_header("Content-Type", TEXT)
             self.send_header("Content-Length", str(len(body)))
