@@ -2,6 +2,7 @@
 /* A lock of an open file description: it ends with the last descriptor, however its process ends, and works over NFS. It is
  * on the file, not on its name: when the name stands for another file, or for none, what we hold is worth nothing. */
 #include "agent/collect/lease.h"
+#include "agent/collect/lease_kubernetes.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sonde/err.h>
@@ -12,16 +13,21 @@
 
 struct sonde__lease {
     const struct sonde_alloc *alloc;
-    int fd; /* -1 = not open */
+    struct sonde__kubernetes_lease *kubernetes; /* owned; NULL = it is a file */
+    int fd;                                     /* -1 = not open */
     bool held;
     char trouble[160];
     char path[]; /* NUL-terminated */
 };
 
-int sonde__lease_create(const char *text, const struct sonde_alloc *alloc, struct sonde__lease **ret_lease,
+int sonde__lease_create(const struct sonde_collector_env *env, uint64_t interval_ns, struct sonde__lease **ret_lease,
                         char *error_text, size_t error_text_size) {
-    if (strncmp(text, "file:/", 6) != 0 || !text[6]) {
-        (void)snprintf(error_text, error_text_size, "lease: \"%.80s\" is not accepted; use file:/PATH", text);
+    const char *text = env->lease;
+    const struct sonde_alloc *alloc = &env->seams->alloc;
+    bool kubernetes = strncmp(text, "kubernetes:", 11) == 0;
+    if (!kubernetes && (strncmp(text, "file:/", 6) != 0 || !text[6])) {
+        (void)snprintf(error_text, error_text_size,
+                       "lease: \"%.80s\" is not accepted; use file:/PATH or kubernetes:NAMESPACE/NAME", text);
         return SONDE_EINVALID;
     }
     size_t size = strlen(text + 5) + 1;
@@ -30,8 +36,14 @@ int sonde__lease_create(const char *text, const struct sonde_alloc *alloc, struc
         return -ENOMEM;
     *lease = (struct sonde__lease){.alloc = alloc, .fd = -1};
     memcpy(lease->path, text + 5, size);
-    *ret_lease = lease;
-    return 0;
+    int error = kubernetes ? sonde__kubernetes_lease_create(text + 11, env, interval_ns, &lease->kubernetes, error_text,
+                                                            error_text_size)
+                           : 0;
+    if (error)
+        sonde_alloc_free(alloc, lease);
+    else
+        *ret_lease = lease;
+    return error;
 }
 
 static void let_go(struct sonde__lease *lease) {
@@ -45,6 +57,7 @@ void sonde__lease_destroy(struct sonde__lease *lease) {
     if (!lease)
         return;
     let_go(lease);
+    sonde__kubernetes_lease_destroy(lease->kubernetes);
     sonde_alloc_free(lease->alloc, lease);
 }
 
@@ -56,6 +69,8 @@ static bool is_there(const struct sonde__lease *lease) {
 }
 
 bool sonde__lease_hold(struct sonde__lease *lease, const char **ret_trouble) {
+    if (lease->kubernetes)
+        return sonde__kubernetes_lease_hold(lease->kubernetes, ret_trouble);
     *ret_trouble = NULL;
     if (lease->fd >= 0 && !is_there(lease))
         let_go(lease);

@@ -8,9 +8,10 @@
 
 struct sonde__lease;
 
-/** text: "file:/PATH" (a lock on a file that all agents share; the kernel gives it back when its holder dies). Copied.
- *  error_text: what is wrong with it. Returns 0, SONDE_EINVALID, -ENOMEM. */
-int sonde__lease_create(const char *text, const struct sonde_alloc *alloc, struct sonde__lease **ret_lease,
+/** env->lease: "file:/PATH" (a lock on a file that all agents share; the kernel gives it back when its holder dies) or
+ *  "kubernetes:NAMESPACE/NAME" (lease_kubernetes.h; it runs out when its holder dies). env: kept until destroyed.
+ *  interval_ns: of the poll. error_text: what is wrong with it. Returns 0, SONDE_EINVALID, -ENOMEM. */
+int sonde__lease_create(const struct sonde_collector_env *env, uint64_t interval_ns, struct sonde__lease **ret_lease,
                         char *error_text, size_t error_text_size);
 void sonde__lease_destroy(struct sonde__lease *lease); /* NULL is fine; gives it back */
 /** Whether we have it, having tried to take it. ret_trouble: why it cannot be tried (borrowed), or NULL. */

@@ -231,7 +231,7 @@ static int lease_create(struct sonde__poll *poll) {
     char text[200] = "";
     if (!poll->env.lease || !*poll->env.lease)
         return 0;
-    int error = sonde__lease_create(poll->env.lease, &poll->env.seams->alloc, &poll->lease, text, sizeof text);
+    int error = sonde__lease_create(&poll->env, poll->config.interval_ns, &poll->lease, text, sizeof text);
     if (error == SONDE_EINVALID)
         sonde_agent_log(SONDE_LOG_ERROR, "the collector cannot start", "collector=%s error=%s",
                         sonde_agent_log_quote(poll->env.name), sonde_agent_log_quote(text));

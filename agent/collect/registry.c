@@ -8,8 +8,9 @@ const struct sonde_option sonde_collector_common_options[] = {
      .type = SONDE_OPTION_STRING,
      .offset = offsetof(struct sonde_collector_common, lease),
      .default_text = "",
-     .sentence = "Where many agents could poll a broker: file:/PATH, a file that they share, one a broker; whoever has it "
-                 "locked polls, the others take over when it is gone. Empty = this agent polls."},
+     .sentence = "Where many agents could poll a broker, whoever has this polls, and another when it is gone: file:/PATH, a "
+                 "file that they share and lock, or kubernetes:NAMESPACE/NAME, a Lease; one a broker. Empty = this agent "
+                 "polls."},
     SONDE_OPTION_END,
 };
 
