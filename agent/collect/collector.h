@@ -10,8 +10,11 @@
 #include "exporters/http.h"
 
 struct sonde_collector_env {
-    const char *name;  /* of this instance, "redis/orders" */
-    const char *lease; /* see lease.h; NULL or "" = it always polls */
+    const char *name;                                /* of this instance, "redis/orders" */
+    const char *lease;                               /* see lease.h; NULL or "" = it always polls */
+    const struct sonde_string_map *lease_properties; /* see lease_kafka.h; may be NULL */
+    char *lease_text; /* during create() only: where to say what is wrong with them, NULL = in the log */
+    size_t lease_text_size;
     struct sonde_loop *loop;
     const struct sonde_seams *seams;
     struct sonde_series_source *source; /* this collector's own */
@@ -21,6 +24,7 @@ struct sonde_collector_env {
 /** Keys that every collector has, beside its own; the configuration fills them, and poll.c does what they say. */
 struct sonde_collector_common {
     char *lease;
+    struct sonde_string_map lease_properties;
 };
 extern const struct sonde_option sonde_collector_common_options[]; /* agent/collect/registry.c */
 

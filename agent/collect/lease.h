@@ -9,7 +9,8 @@
 struct sonde__lease;
 
 /** env->lease: "file:/PATH" (a lock on a file that all agents share; the kernel gives it back when its holder dies) or
- *  "kubernetes:NAMESPACE/NAME" (lease_kubernetes.h; it runs out when its holder dies). env: kept until destroyed.
+ *  "kubernetes:NAMESPACE/NAME" (lease_kubernetes.h; it runs out when its holder dies) or
+ *  "kafka:HOST:PORT[,HOST:PORT...]/GROUP/TOPIC" (lease_kafka.h; as that). env: kept until destroyed.
  *  interval_ns: of the poll. error_text: what is wrong with it. Returns 0, SONDE_EINVALID, -ENOMEM. */
 int sonde__lease_create(const struct sonde_collector_env *env, uint64_t interval_ns, struct sonde__lease **ret_lease,
                         char *error_text, size_t error_text_size);

@@ -228,11 +228,13 @@ static void on_timer(void *user) {
 /* --- life --- */
 
 static int lease_create(struct sonde__poll *poll) {
-    char text[200] = "";
+    char text[300] = "";
     if (!poll->env.lease || !*poll->env.lease)
         return 0;
     int error = sonde__lease_create(&poll->env, poll->config.interval_ns, &poll->lease, text, sizeof text);
-    if (error == SONDE_EINVALID)
+    if (error == SONDE_EINVALID && poll->env.lease_text)
+        (void)snprintf(poll->env.lease_text, poll->env.lease_text_size, "%s", text);
+    else if (error == SONDE_EINVALID)
         sonde_agent_log(SONDE_LOG_ERROR, "the collector cannot start", "collector=%s error=%s",
                         sonde_agent_log_quote(poll->env.name), sonde_agent_log_quote(text));
     return error;
@@ -255,6 +257,7 @@ int sonde__poll_create(const struct sonde__poll_config *config, struct sonde__po
     int error = sonde_timer_create(poll->env.loop, on_timer, poll, &poll->timer);
     if (!error)
         error = lease_create(poll);
+    poll->env.lease_text = NULL; /* the caller's */
     if (error) {
         sonde_timer_destroy(poll->timer);
         sonde_alloc_free(alloc, poll);

@@ -48,7 +48,8 @@ struct sonde__poll_config {
     void *user;
 };
 
-/** Returns 0, -ENOMEM, SONDE_EINVALID (the lease; logged). The first poll starts from the loop's next turn. */
+/** Returns 0, -ENOMEM, SONDE_EINVALID (the lease; told in the environment's lease_text, else in the log). The first poll
+ *  starts from the loop's next turn. */
 int sonde__poll_create(const struct sonde__poll_config *config, struct sonde__poll **ret_poll);
 void sonde__poll_destroy(struct sonde__poll *poll); /* NULL is fine; abort is not called */
 /** An attribute of the broker that is known later: Kafka's cluster id. Replaces one of the same key. Value borrowed until

@@ -8,9 +8,22 @@ const struct sonde_option sonde_collector_common_options[] = {
      .type = SONDE_OPTION_STRING,
      .offset = offsetof(struct sonde_collector_common, lease),
      .default_text = "",
-     .sentence = "Where many agents could poll a broker, whoever has this polls, and another when it is gone: file:/PATH, a "
-                 "file that they share and lock, or kubernetes:NAMESPACE/NAME, a Lease; one a broker. Empty = this agent "
-                 "polls."},
+     .sentence =
+         "Where many agents could poll a broker, whoever has this polls, and another when it is gone: file:/PATH, a "
+         "file that they share and lock; kubernetes:NAMESPACE/NAME, a Lease of the cluster they run in (token and "
+         "ca.crt are read from /var/run/secrets/kubernetes.io/serviceaccount, or the directory that the "
+         "environment's SONDE_KUBERNETES_ACCOUNT names); or kafka:HOST:PORT[,HOST:PORT...]/GROUP/TOPIC, a consumer "
+         "group of the lease's own on a topic that exists, of which nothing is read: who is assigned partition 0 "
+         "has it. One a broker. Empty = this agent polls."},
+    {.key = "lease_properties",
+     .type = SONDE_OPTION_STRING_MAP,
+     .offset = offsetof(struct sonde_collector_common, lease_properties),
+     .default_text = "",
+     .secret = true,
+     .sentence =
+         "Properties of librdkafka, by its own names, for a lease by Kafka: security.protocol, sasl.* and ssl.* for "
+         "brokers that want them, session.timeout.ms (three intervals, from 6 s to 45 s) for when the lease of "
+         "one that died is free."},
     SONDE_OPTION_END,
 };
 

@@ -161,6 +161,9 @@ static int open_probes(struct sonde_daemon *daemon) {
         daemon->probe_count++;
         const struct sonde_collector_env env = {.name = probe->name,
                                                 .lease = instance->common.lease,
+                                                .lease_properties = &instance->common.lease_properties,
+                                                .lease_text = text,
+                                                .lease_text_size = sizeof text,
                                                 .loop = daemon->loop,
                                                 .seams = daemon->seams,
                                                 .source = probe->source,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many agents, one broker: whoever has the lease polls. Usage: collect_lease_test.py BUILD.
-Two real agents and a redis-server; the one that polls is killed. Exit 77 (skipped) when there is no redis-server."""
+"""Many agents, one broker: whoever has the lease polls. Usage: collect_lease_test.py BUILD [kafka].
+Two real agents and a redis-server; the one that polls is killed. Exit 77 (skipped) when there is no redis-server, or
+no Kafka for the case of that name."""
 import contextlib
 import http.server
 import json
@@ -26,6 +27,10 @@ def redis(port, *words):
 def polls(watch):
     """This agent has the lease, and sets series."""
     return watch.value("poll_leader") == 1 and watch.values("consumer_lag") == [3]
+
+
+def polls_nothing(watch):
+    return watch.value("poll_leader") == 0 and watch.values("consumer_lag") == []
 
 
 def only_says_that_it_does_not(watch):
@@ -193,10 +198,68 @@ def by_a_file():
     check_refused("redis: {leas: x}", "unknown key", "lease")
 
 
+def make_topic(kafka):
+    from kafka import KafkaAdminClient
+    from kafka.admin import NewTopic
+    admin = KafkaAdminClient(bootstrap_servers=kafka.address)
+    admin.create_topics([NewTopic("leases", num_partitions=1, replication_factor=1)])
+    admin.close()
+
+
+def by_kafka():
+    with brokers.kafka(more="auto.create.topics.enable=false\n") as kafka, brokers.redis() as broker, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            redis(broker.port, "XADD", "orders", "*", "n", "1")
+        redis(broker.port, "XGROUP", "CREATE", "orders", "g", "0")
+
+        def start(address=kafka.address, more=""):
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="sonde-"))
+            return stack.enter_context(Watch(
+                directory, f'  redis: {{address: "{broker.address}", interval: 200ms, timeout: 5s, '
+                f'lease: "kafka:{address}/sonde/redis/leases", lease_properties: {{session.timeout.ms: "3000"{more}}}}}\n'))
+
+        def tells(watch, words):
+            watch.until(lambda: (watch.value("poll_errors_total", error_type="lease") or 0) > 0 and words in watch.log(), words)
+            assert polls_nothing(watch)
+        first = start()
+        tells(first, "leases\\\" does not exist")
+        make_topic(kafka)
+        first.until(lambda: polls(first), "the first polls when the topic is there")
+        second = start()
+        second.until(lambda: only_says_that_it_does_not(second), "the second does not")
+        sasl = ', security.protocol: sasl_plaintext, sasl.mechanisms: PLAIN, sasl.username: sonde, sasl.password: '
+        third = start(f"127.0.0.1:{kafka.ports['sasl1']}", f"{sasl}wrong")
+        tells(third, "uthentication")
+        assert third.end() == 0, third.log()
+        third = start(f"127.0.0.1:{kafka.ports['sasl1']}", f"{sasl}right")
+        third.until(lambda: only_says_that_it_does_not(third), "nor the third")
+        for _ in range(10):  # members that come do not move it
+            assert polls(first) and not polls(second) and not polls(third)
+        assert first.log().count('msg="has the lease') == 1, first.log()
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+        wait_until(lambda: sorted([polls(second), polls(third)]) == [False, True], "one of them takes over when its session is over")
+        second, third = (second, third) if polls(second) else (third, second)
+        assert second.end() == 0, second.log()
+        third.until(lambda: polls(third), "handed over at a stop")
+        kafka.processes[-1].send_signal(signal.SIGSTOP)  # half-dead: another may have it when the session is over
+        third.until(lambda: third.value("poll_leader") == 0, "it stops")
+        kafka.processes[-1].send_signal(signal.SIGCONT)
+        third.until(lambda: polls(third), "and goes on")
+        kafka.processes[-1].send_signal(signal.SIGKILL)
+        tells(third, "Connect")
+        assert third.end() == 0, third.log()
+    check_refused('redis: {lease: "kafka:a:1/g"}', "lease", "kafka:HOST:PORT")
+    check_refused('redis: {lease: "kafka:a:1/g/t", lease_properties: {no.such: x}}', "collector", "lease_properties.no.such")
+
+
 if __name__ == "__main__":
     try:
-        by_a_file()
-        in_kubernetes()
+        if sys.argv[2:] == ["kafka"]:
+            by_kafka()
+        else:
+            by_a_file()
+            in_kubernetes()
     except brokers.Missing as missing:
         print(f"skipped: {missing}")
         sys.exit(77)
