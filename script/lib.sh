@@ -145,28 +145,28 @@ consul() {
 }
 
 # go_toolchain: .cache/go, a Go that is as new as the packages of Prometheus 3 want, where the installed one is older (Debian 12 has
-# 1.19). It is a module like others, golang.org/toolchain, at the module proxy. As with jars(), a test without it is skipped.
+# 1.19): a module like others, golang.org/toolchain. As with jars(), a test without it is skipped.
 go_toolchain() {
-    local version dir=$PWD/.cache/go name proxy archive
+    local version dir=$PWD/.cache/go name log
     version=$(sed -n 's/^go //p' tests/interop/peers/prometheus3/go.mod)
     if printf '%s\n' "go$version" "$(go env GOVERSION 2>/dev/null)" | sort -VC ||
         [ "$(cat "$dir/version" 2>/dev/null)" = "$version" ]; then
         return 0
     fi
     say "fetching Go $version into .cache/go"
-    name=v0.0.1-go$version.linux-amd64
-    proxy=$(go env GOPROXY 2>/dev/null | sed 's/[,|].*//')
-    archive=$(mktemp)
+    name=golang.org/toolchain@v0.0.1-go$version.linux-amd64
+    log=$(mktemp)
     rm -rf "$dir"
     mkdir -p "$dir"
-    if curl -fsSL --max-time 300 -o "$archive" "${proxy:-https://proxy.golang.org}/golang.org/toolchain/@v/$name.zip" &&
-        (cd "$dir" && python3 -m zipfile -e "$archive" .) && mv "$dir/golang.org/toolchain@$name"/* "$dir/"; then
+    if (cd "$dir" && GOPATH=$dir/path GOFLAGS=-modcacherw GOTOOLCHAIN=local go mod download "$name") >"$log" 2>&1 &&
+        mv "$dir/path/pkg/mod/$name"/* "$dir/"; then
         chmod -R +x "$dir/bin" "$dir/pkg/tool"
         printf '%s' "$version" >"$dir/version"
     else
+        tail -n 10 "$log" >&2
         say "cannot fetch Go $version"
     fi
-    rm -rf "$dir/golang.org" "$archive"
+    rm -rf "$dir/path" "$log"
 }
 
 # build DIR [MESON OPTION...]: configures (again when the options differ) and compiles. Quiet unless it fails.

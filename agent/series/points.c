@@ -123,6 +123,17 @@ static int points_reserve(struct series_points *points, const struct sonde_alloc
     return 0;
 }
 
+/* Puts a point behind the others of its metric. */
+static void point_link(struct series_points *points, uint32_t index) {
+    struct series_metric *metric = &points->metrics[points->points[index].metric];
+    points->points[index].next = 0;
+    if (metric->last_point)
+        points->points[metric->last_point - 1].next = index + 1;
+    else
+        metric->first_point = index + 1;
+    metric->last_point = index + 1;
+}
+
 static struct series_point *point_add(struct series_points *points, const struct sonde_alloc *alloc, uint32_t metric,
                                       uint64_t hash, const uint8_t *attributes, size_t size) {
     if (points_reserve(points, alloc))
@@ -133,12 +144,9 @@ static struct series_point *point_add(struct series_points *points, const struct
     memcpy(copy, attributes, size);
     uint32_t index = points->point_count++;
     struct series_point *point = &points->points[index];
-    *point = (struct series_point){.attributes = copy,
-                                   .attributes_size = (uint32_t)size,
-                                   .metric = metric,
-                                   .next = points->metrics[metric].first_point,
-                                   .hash = hash};
-    points->metrics[metric].first_point = index + 1;
+    *point =
+        (struct series_point){.attributes = copy, .attributes_size = (uint32_t)size, .metric = metric, .hash = hash};
+    point_link(points, index);
     slot_insert(points, index);
     return point;
 }
@@ -300,16 +308,14 @@ static void metrics_compact(struct series_points *points, const struct sonde_all
 void series_points_sweep(struct series_points *points, const struct sonde_seams *seams) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < points->metric_count; i++)
-        points->metrics[i].first_point = 0;
+        points->metrics[i].first_point = points->metrics[i].last_point = 0;
     for (uint32_t i = 0; i < points->point_count; i++) {
         if (points->points[i].generation != points->generation) {
             point_free(&points->points[i], &seams->alloc);
             continue;
         }
-        struct series_metric *metric = &points->metrics[points->points[i].metric];
         points->points[kept] = points->points[i];
-        points->points[kept].next = metric->first_point;
-        metric->first_point = ++kept;
+        point_link(points, kept++);
     }
     points->point_count = kept;
     metrics_compact(points, &seams->alloc);

@@ -8,13 +8,13 @@
 #include "agent/series/series.h"
 
 struct series_metric {
-    uint32_t id;                     /* in the order in which they came */
+    uint32_t id; /* in the order in which they came */
     uint32_t bound_count;
     double *bounds;                  /* owned, one block with the texts */
     char *name, *unit, *description; /* in that block */
     enum sonde_instrument_kind kind;
     bool is_double;
-    uint32_t first_point; /* index + 1, 0 = none */
+    uint32_t first_point, last_point; /* index + 1, 0 = none; in the order in which they were made */
 };
 struct series_point {
     uint8_t *attributes; /* owned */

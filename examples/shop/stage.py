@@ -163,6 +163,7 @@ class Stage:
         self.build = pathlib.Path(build).resolve()
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sonde-stage-"))
         self.page, self.redis_port = free_port(), free_port()
+        self.page_is_known = False
         self.running = {}
         self.sink = None
 
@@ -195,11 +196,17 @@ class Stage:
 
     def start_agent(self, config=CONFIG):
         path = self.dir / "sonded.yaml"
-        path.write_text(config.format(page=self.page, dir=self.dir, sink=self.sink.port, redis=self.redis_port))
-        agent = self.start("sonded", [self.build / "agent" / "sonded", "--config", path])
-        wait_until(lambda: self.ready() or not agent.alive(), 30, "agent ready")
-        if not agent.alive():
-            raise RuntimeError(f"sonded ended\n{agent.log()}")
+        for attempt in range(3):
+            path.write_text(config.format(page=self.page, dir=self.dir, sink=self.sink.port, redis=self.redis_port))
+            agent = self.start("sonded", [self.build / "agent" / "sonded", "--config", path])
+            wait_until(lambda: self.ready() or not agent.alive(), 30, "agent ready")
+            if agent.alive():
+                self.page_is_known = True
+                return
+            if self.page_is_known or "Address already in use" not in agent.log():
+                break
+            self.page = free_port()  # another program took it before the agent had it
+        raise RuntimeError(f"sonded ended\n{agent.log()}")
 
     def start_shop(self, **env):
         common = dict(SONDE_AGENT_SOCKET=self.dir / "agent.sock", REDIS_PORT=self.redis_port, **env)
@@ -248,6 +255,12 @@ class Stage:
             labels = dict(re.findall(r'(\w+)="([^"]*)"', labels))
             ended.setdefault(labels["sonde_saga_type"], {})[labels["sonde_saga_outcome"]] = int(float(value))
         return ended
+
+    def repeated(self, deduplicator):
+        """How many requests a deduplicator knew again."""
+        return sum(int(float(value)) for labels, value in
+                   re.findall(r"^sonde_idempotency_request_total{(.*)} (\S+)$", self.get("/metrics"), re.M)
+                   if 'sonde_idempotency_result="replay"' in labels and f'sonde_resilience_name="{deduplicator}"' in labels)
 
     def ledger(self):
         return Ledger(json.loads(self.get("/api/status")))

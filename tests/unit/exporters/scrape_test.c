@@ -416,7 +416,11 @@ static void packed_histograms_are_the_same(void **state) {
     h.buckets[7] = 1;
     histogram_pack(&h, &text);
     assert_ptr_equal(histogram_unpack((const uint8_t *)text.data, &out), text.data + text.size);
-    assert_memory_equal(&out, &h, sizeof h);
+    assert_int_equal(out.scale, h.scale);
+    assert_int_equal(out.offset, h.offset);
+    assert_int_equal(out.bucket_count, h.bucket_count);
+    size_t behind = offsetof(struct sonde__metric_histogram, zero_count); /* padding is nobody's */
+    assert_memory_equal((const char *)&out + behind, (const char *)&h + behind, sizeof h - behind);
 }
 
 /* ---- what may not be shown as it is ---- */
