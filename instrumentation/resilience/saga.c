@@ -40,7 +40,8 @@ static void add_saga(struct facts *facts, const struct sonde_saga *saga) {
 }
 static void add_step(struct facts *facts, const struct sonde_saga_step *step) {
     add_text(facts, SONDE_KEY("sonde.saga.step"), step->name);
-    add(facts, sonde_attribute_int64(SONDE_KEY("sonde.saga.step.index"), step->index));
+    if (step->index)
+        add(facts, sonde_attribute_int64(SONDE_KEY("sonde.saga.step.index"), step->index));
     add(facts, sonde_attribute_string(SONDE_KEY("sonde.saga.action"), action_texts[step->action]));
     add(facts, sonde_attribute_int64(SONDE_KEY("sonde.saga.attempt"), step->attempt));
 }
@@ -91,7 +92,7 @@ static const struct sonde_context *parent_choose(const struct sonde_saga *saga, 
 struct mark {
     const char *name;
     struct sonde_key event;
-    const char *from, *to, *outcome;
+    const char *from, *to, *outcome; /* NULL = not told */
     int severity;
     double seconds; /* negative = not told */
 };
@@ -175,6 +176,7 @@ int sonde_saga_resume(struct sonde_saga *ret_saga, const char *type, struct sond
     if (!error && !state.size) {
         sonde__saga_text(ret_saga->id, o.id, strlen(o.id));
         sonde__saga_text(ret_saga->type, type, strlen(type));
+        ret_saga->flags = SONDE__SAGA_PARTIAL;
     }
     if (!error && ((o.id && strcmp(o.id, ret_saga->id) != 0) || (type && strcmp(type, ret_saga->type) != 0)))
         error = SONDE_EINVALID;
@@ -199,20 +201,27 @@ int sonde_saga_resume(struct sonde_saga *ret_saga, const char *type, struct sond
     return 0;
 }
 
+/* What the saga was until it ends so; NULL = others know. */
+static const char *state_before(const struct sonde_saga *saga, enum sonde_saga_outcome outcome) {
+    if (saga->is_compensating)
+        return "compensating";
+    if (!(saga->flags & SONDE__SAGA_PARTIAL) || outcome == SONDE_SAGA_COMPLETED)
+        return "active";
+    return outcome == SONDE_SAGA_COMPENSATED ? "compensating" : NULL;
+}
+
 void sonde_saga_end(struct sonde_saga *saga, enum sonde_saga_outcome outcome) {
     if ((unsigned)outcome > SONDE_SAGA_FAILED || saga->flags & SONDE__SAGA_ENDED)
         return;
     static const int severities[] = {SONDE_SEVERITY_INFO, SONDE_SEVERITY_WARN, SONDE_SEVERITY_ERROR};
     struct sonde_span_context context;
+    const char *before = state_before(saga, outcome);
+    if (outcome == SONDE_SAGA_COMPENSATED && saga->flags & SONDE__SAGA_FORGOT)
+        outcome = SONDE_SAGA_FAILED; /* a step is still done, as far as anybody knows */
     const char *text = outcome_texts[outcome];
     const double seconds = saga->start_unix_ns ? seconds_since(saga->start_unix_ns, now_ns(saga)) : -1;
-    const struct mark mark = {"end saga ",
-                              SONDE_NAME("sonde.saga.end"),
-                              saga->is_compensating ? "compensating" : "active",
-                              text,
-                              text,
-                              severities[outcome],
-                              seconds};
+    const struct mark mark = {"end saga ", SONDE_NAME("sonde.saga.end"), before, text,
+                              text,        severities[outcome],          seconds};
     mark_record(saga, &mark, NULL, NULL, &context);
     saga->flags |= SONDE__SAGA_ENDED;
     const struct sonde_attribute labels[] = {sonde_attribute_string(SONDE_KEY("sonde.saga.type"), saga->type),
@@ -237,52 +246,97 @@ static struct sonde_saga_done *step_of_name(struct sonde_saga *saga, const char 
             return &saga->steps[i - 1];
     return NULL;
 }
-static struct sonde_saga_done *step_new(struct sonde_saga *saga, const char *name) {
+/* The step of that name that is meant to be undone. */
+static struct sonde_saga_done *step_to_undo(struct sonde_saga *saga, const char *name,
+                                            const struct sonde_saga_step_options *o) {
+    for (uint32_t i = saga->step_count; i > 0; i--) {
+        struct sonde_saga_done *done = &saga->steps[i - 1];
+        if (strcmp(done->name, name) == 0 && (!o->compensates_index || o->compensates_index == done->index) &&
+            (!o->compensates || memcmp(o->compensates->span_id, done->span.span_id, sizeof done->span.span_id) == 0))
+            return done;
+    }
+    return NULL;
+}
+
+/* Index of the step that is forgotten for another: the oldest that needs no undoing. STEPS_MAX = all may need it. */
+static uint32_t step_dispensable(const struct sonde_saga *saga) {
+    uint32_t i = 0;
+    while (i < saga->step_count && saga->steps[i].state != SONDE__STEP_FAILED &&
+           saga->steps[i].state != SONDE__STEP_UNDONE)
+        i++;
+    return i;
+}
+static struct sonde_saga_done *step_add(struct sonde_saga *saga, const char *name, uint32_t index) {
     if (saga->step_count == SONDE_SAGA_STEPS_MAX) {
-        memmove(&saga->steps[0], &saga->steps[1], (SONDE_SAGA_STEPS_MAX - 1) * sizeof saga->steps[0]);
+        uint32_t i = step_dispensable(saga);
+        if (i == SONDE_SAGA_STEPS_MAX) {
+            saga->flags |= SONDE__SAGA_FORGOT;
+            i = 0;
+        }
+        memmove(&saga->steps[i], &saga->steps[i + 1], (SONDE_SAGA_STEPS_MAX - 1 - i) * sizeof saga->steps[0]);
         saga->step_count--;
     }
     struct sonde_saga_done *done = &saga->steps[saga->step_count++];
     memset(done, 0, sizeof *done);
     memcpy(done->name, name, sizeof done->name);
-    saga->index += saga->index < UINT16_MAX;
-    done->index = (uint16_t)saga->index;
+    done->index = (uint16_t)index;
+    return done;
+}
+/* A step that another value of this saga began, so that attempts to undo it are counted here. NULL = there is no room but
+ * that of steps that may need undoing. */
+static struct sonde_saga_done *step_adopt(struct sonde_saga *saga, const char *name,
+                                          const struct sonde_saga_step_options *o) {
+    if (saga->step_count == SONDE_SAGA_STEPS_MAX && step_dispensable(saga) == SONDE_SAGA_STEPS_MAX)
+        return NULL;
+    struct sonde_saga_done *done =
+        step_add(saga, name, o->compensates_index < UINT16_MAX ? o->compensates_index : UINT16_MAX);
+    if (o->compensates)
+        done->span = *o->compensates;
     return done;
 }
 
+/* The number of this attempt: as given, else the next one. */
+static uint32_t attempt_count(uint8_t *made, uint32_t given) {
+    const uint32_t attempt = given ? given : *made + 1u;
+    *made = attempt < UINT8_MAX ? (uint8_t)attempt : UINT8_MAX;
+    return given ? given : *made;
+}
+
 /* Which attempt it is at going forward, and what it links to. */
-static size_t forward(struct sonde_saga *saga, struct sonde_saga_step *step, struct sonde_link *links,
-                      struct sonde_attribute *kinds, struct sonde_saga_done **ret_done) {
+static size_t forward(struct sonde_saga *saga, struct sonde_saga_step *step, const struct sonde_saga_step_options *o,
+                      struct sonde_link *links, struct sonde_attribute *kinds, struct sonde_saga_done **ret_done) {
     struct sonde_saga_done *done = step_of_name(saga, step->name);
+    uint8_t state = SONDE__STEP_OPEN;
     size_t count;
-    if (done && done->state == SONDE__STEP_FAILED) {
+    if (done && (done->state == SONDE__STEP_FAILED || done->state == SONDE__STEP_UNKNOWN)) {
         count = add_link(links, kinds, 0, &done->span, "retry_of");
+        state = done->state == SONDE__STEP_UNKNOWN ? SONDE__STEP_DOUBTFUL : SONDE__STEP_OPEN;
     } else {
-        done = step_new(saga, step->name);
+        saga->index += saga->index < UINT16_MAX;
+        done = step_add(saga, step->name, saga->index);
         count = add_link(links, kinds, 0, &saga->last, "next");
     }
-    if (done->attempts < UINT8_MAX)
-        done->attempts++;
-    done->state = SONDE__STEP_OPEN;
+    done->state = state;
     step->index = done->index;
-    step->attempt = done->attempts;
+    step->attempt = attempt_count(&done->attempts, o->attempt);
     *ret_done = done;
     return count;
 }
-static size_t backward(struct sonde_saga *saga, struct sonde_saga_step *step, const struct sonde_span_context *given,
-                       struct sonde_link *links, struct sonde_attribute *kinds, struct sonde_saga_done *done) {
-    size_t count = add_link(links, kinds, 0, given ? given : done ? &done->span : NULL, "compensates");
+static size_t backward(struct sonde_saga *saga, struct sonde_saga_step *step, const struct sonde_saga_step_options *o,
+                       struct sonde_link *links, struct sonde_attribute *kinds, struct sonde_saga_done **done) {
     saga->is_compensating = true;
-    step->index = saga->index;
-    step->attempt = 1;
-    if (!done)
+    if (!*done)
+        *done = step_adopt(saga, step->name, o);
+    const struct sonde_span_context *undone = o->compensates ? o->compensates : *done ? &(*done)->span : NULL;
+    size_t count = add_link(links, kinds, 0, undone, "compensates");
+    step->index = o->compensates_index;
+    step->attempt = o->attempt ? o->attempt : 1;
+    if (!*done)
         return count;
-    count = add_link(links, kinds, count, &done->compensation, "retry_of");
-    if (done->compensations < UINT8_MAX)
-        done->compensations++;
-    done->state = SONDE__STEP_UNDOING;
-    step->index = done->index;
-    step->attempt = done->compensations;
+    count = add_link(links, kinds, count, &(*done)->compensation, "retry_of");
+    (*done)->state = SONDE__STEP_UNDOING;
+    step->index = (*done)->index;
+    step->attempt = attempt_count(&(*done)->compensations, o->attempt);
     return count;
 }
 
@@ -303,10 +357,9 @@ static void step_start(struct sonde_saga *saga, struct sonde_saga_step *step, st
     char hash[SONDE__KEY_HASH_SIZE];
     struct sonde_span_options options = SONDE_SPAN_OPTIONS_INIT;
     if (step->action == SONDE_SAGA_FORWARD)
-        options.link_count = forward(saga, step, links, kinds, &done);
+        options.link_count = forward(saga, step, o, links, kinds, &done);
     else
-        options.link_count = backward(saga, step, o->compensates, links, kinds, done);
-    step->attempt = o->attempt ? o->attempt : step->attempt;
+        options.link_count = backward(saga, step, o, links, kinds, &done);
     add_saga(&facts, saga);
     add_step(&facts, step);
     add_text(&facts, SONDE_KEY("sonde.saga.state.from"), o->state_from);
@@ -352,7 +405,8 @@ void sonde_saga_step_begin(struct sonde_saga *saga, struct sonde_saga_step *ret_
         return;
     sonde__saga_text(ret_step->name, name && *name ? name : "unknown", strlen(name && *name ? name : "unknown"));
     ret_step->action = o.action == SONDE_SAGA_COMPENSATE ? SONDE_SAGA_COMPENSATE : SONDE_SAGA_FORWARD;
-    step_start(saga, ret_step, ret_step->action == SONDE_SAGA_FORWARD ? NULL : step_of_name(saga, ret_step->name), &o);
+    step_start(saga, ret_step, ret_step->action == SONDE_SAGA_FORWARD ? NULL : step_to_undo(saga, ret_step->name, &o),
+               &o);
 }
 
 bool sonde_saga_compensate(struct sonde_saga *saga, struct sonde_saga_step *ret_step,
@@ -362,7 +416,8 @@ bool sonde_saga_compensate(struct sonde_saga *saga, struct sonde_saga_step *ret_
         return false;
     for (uint32_t i = saga->step_count; i > 0; i--) {
         struct sonde_saga_done *done = &saga->steps[i - 1];
-        if (done->state != SONDE__STEP_SUCCEEDED && done->state != SONDE__STEP_UNDO_FAILED)
+        if (done->state != SONDE__STEP_SUCCEEDED && done->state != SONDE__STEP_UNDO_FAILED &&
+            done->state != SONDE__STEP_UNKNOWN)
             continue;
         memcpy(ret_step->name, done->name, sizeof done->name);
         ret_step->action = SONDE_SAGA_COMPENSATE;
@@ -387,20 +442,28 @@ static void step_measure(const struct sonde_saga *saga, const struct sonde_saga_
     sonde_instrument_add_in(context, sonde__resilience_instrument(SONDE__RESILIENCE_SAGA_COMPENSATION), 1, labels, 3);
 }
 
-void sonde_saga_step_end(struct sonde_saga *saga, struct sonde_saga_step *step, const char *error_type) {
+/* What became of a step that was under way. */
+static uint8_t state_after(uint8_t state, bool is_undo, bool is_bad, bool is_unknown) {
+    if (is_undo)
+        return is_bad ? SONDE__STEP_UNDO_FAILED : SONDE__STEP_UNDONE;
+    if (!is_bad)
+        return SONDE__STEP_SUCCEEDED;
+    return is_unknown || state == SONDE__STEP_DOUBTFUL ? SONDE__STEP_UNKNOWN : SONDE__STEP_FAILED;
+}
+
+static void step_finish(struct sonde_saga *saga, struct sonde_saga_step *step, const char *error_type,
+                        bool is_unknown) {
     if (!step->is_open)
         return;
     const bool is_bad = error_type && *error_type, is_undo = step->action == SONDE_SAGA_COMPENSATE;
-    const char *outcome = is_bad ? "failure" : "success";
+    const char *outcome = !is_bad ? "success" : is_unknown && !is_undo ? "unknown" : "failure";
     const uint64_t now = now_ns(saga);
     const double seconds = seconds_since(step->start_unix_ns, now);
     struct sonde_saga_done *done = step_of(saga, step); /* NULL: forgotten, or of another participant */
     struct facts facts;
     step->is_open = false;
-    if (done && is_undo)
-        done->state = is_bad ? SONDE__STEP_UNDO_FAILED : SONDE__STEP_UNDONE;
-    else if (done)
-        done->state = is_bad ? SONDE__STEP_FAILED : SONDE__STEP_SUCCEEDED;
+    if (done)
+        done->state = state_after(done->state, is_undo, is_bad, is_unknown);
     sonde_span_set_cstr(&step->span, SONDE_KEY("sonde.saga.outcome"), outcome);
     if (is_bad) {
         sonde_span_set_cstr(&step->span, SONDE_KEY("error.type"), error_type);
@@ -418,4 +481,11 @@ void sonde_saga_step_end(struct sonde_saga *saga, struct sonde_saga_step *step, 
          &facts, saga->clock ? now : 0);
     step_measure(saga, step, outcome, seconds);
     sonde_span_end_at(&step->span, saga->clock ? now : 0);
+}
+
+void sonde_saga_step_end(struct sonde_saga *saga, struct sonde_saga_step *step, const char *error_type) {
+    step_finish(saga, step, error_type, false);
+}
+void sonde_saga_step_end_unknown(struct sonde_saga *saga, struct sonde_saga_step *step, const char *error_type) {
+    step_finish(saga, step, error_type && *error_type ? error_type : "_OTHER", true);
 }

@@ -9,7 +9,12 @@
 
 #define SONDE__SAGA_SHORT_NS UINT64_C(60000000000)
 
-enum { SONDE__SAGA_ENDED = 1 }; /* flags */
+enum { /* flags; written down */
+       SONDE__SAGA_ENDED = 1,
+       SONDE__SAGA_FORGOT = 2,  /* a step that may need to be undone */
+       SONDE__SAGA_PARTIAL = 4, /* others made steps that are not known here */
+       SONDE__SAGA_FLAGS = 7,
+};
 
 /* state of a step; numbers are written down */
 enum sonde__saga_step_state {
@@ -19,6 +24,9 @@ enum sonde__saga_step_state {
     SONDE__STEP_UNDOING,
     SONDE__STEP_UNDO_FAILED,
     SONDE__STEP_UNDONE,
+    SONDE__STEP_UNKNOWN,  /* may have taken effect */
+    SONDE__STEP_DOUBTFUL, /* another attempt of such a one is under way */
+    SONDE__STEP_STATE_MAX = SONDE__STEP_DOUBTFUL,
 };
 
 /** Copies text, cut at 63 bytes and a character's end. */

@@ -10,6 +10,17 @@
 
 #define MS 1000000u
 
+/* What sonde_saga_save() writes at most, each with the space behind it. */
+#define TEXT_SIZE_MAX    (3u * SONDE_SAGA_TEXT_SIZE_MAX + 1u)
+#define TIME_SIZE_MAX    (14u + 1u) /* 2^64 ns in ms */
+#define INDEX_SIZE_MAX   (5u + 1u)
+#define CONTEXT_SIZE_MAX (SONDE_TRACEPARENT_SIZE + 1u)
+#define HEAD_SIZE_MAX    (2u + 2 * TEXT_SIZE_MAX + 3 * TIME_SIZE_MAX + INDEX_SIZE_MAX + 3u + 2 * CONTEXT_SIZE_MAX)
+#define STEP_SIZE_MAX    (TEXT_SIZE_MAX + INDEX_SIZE_MAX + 2u + 2 * (3u + 1u) + 2 * CONTEXT_SIZE_MAX)
+_Static_assert(HEAD_SIZE_MAX + SONDE_SAGA_STEPS_MAX * STEP_SIZE_MAX <= SONDE_SAGA_STATE_SIZE_MAX,
+               "the largest saga fits");
+_Static_assert((SONDE__SAGA_FLAGS << 1 | 1) < 100 && SONDE__STEP_STATE_MAX < 10, "digits");
+
 void sonde__saga_text(char ret_text[SONDE_SAGA_TEXT_SIZE_MAX + 1u], const char *text, size_t size) {
     if (size > SONDE_SAGA_TEXT_SIZE_MAX)
         for (size = SONDE_SAGA_TEXT_SIZE_MAX; size && ((unsigned char)text[size] & 0xC0) == 0x80;)
@@ -63,9 +74,9 @@ static void put_context(struct writer *writer, const struct sonde_span_context *
     put(writer, ' ');
 }
 
-size_t sonde_saga_save(const struct sonde_saga *saga, char *ret_text, size_t size) {
-    char text[SONDE_SAGA_STATE_SIZE_MAX];
-    struct writer writer = {text, sizeof text, 0};
+/* Returns the bytes it takes, without the last space. */
+static size_t saga_write(const struct sonde_saga *saga, char *text, size_t room) {
+    struct writer writer = {text, room, 0};
     put_number(&writer, 1);
     put_text(&writer, saga->id);
     put_text(&writer, saga->type);
@@ -73,7 +84,7 @@ size_t sonde_saga_save(const struct sonde_saga *saga, char *ret_text, size_t siz
     put_number(&writer, saga->short_ns / MS);
     put_number(&writer, saga->root_unix_ns / MS);
     put_number(&writer, saga->index);
-    put_number(&writer, saga->flags << 1 | saga->is_compensating);
+    put_number(&writer, (saga->flags & SONDE__SAGA_FLAGS) << 1 | saga->is_compensating);
     put_context(&writer, &saga->root);
     put_context(&writer, &saga->last);
     for (uint32_t i = 0; i < saga->step_count; i++) {
@@ -86,9 +97,13 @@ size_t sonde_saga_save(const struct sonde_saga *saga, char *ret_text, size_t siz
         put_context(&writer, &step->span);
         put_context(&writer, &step->compensation);
     }
-    const size_t used = writer.size - 1; /* without the last space */
+    return writer.size - 1;
+}
+
+size_t sonde_saga_save(const struct sonde_saga *saga, char *ret_text, size_t size) {
+    const size_t used = saga_write(saga, NULL, 0);
     if (used <= size)
-        memcpy(ret_text, text, used);
+        (void)saga_write(saga, ret_text, used);
     return used;
 }
 
@@ -159,13 +174,13 @@ static void context_take(struct parser *parser, struct sonde_span_context *ret_c
 static void step_take(struct parser *parser, struct sonde_saga_done *step) {
     text_take(parser, step->name);
     step->index = (uint16_t)number_take(parser, UINT16_MAX);
-    step->state = (uint8_t)number_take(parser, SONDE__STEP_UNDONE);
+    step->state = (uint8_t)number_take(parser, SONDE__STEP_STATE_MAX);
     step->attempts = (uint8_t)number_take(parser, UINT8_MAX);
     step->compensations = (uint8_t)number_take(parser, UINT8_MAX);
     context_take(parser, &step->span);
     context_take(parser, &step->compensation);
-    if (step->state == SONDE__STEP_OPEN) /* nobody will end it */
-        step->state = SONDE__STEP_FAILED;
+    if (step->state == SONDE__STEP_OPEN || step->state == SONDE__STEP_DOUBTFUL) /* nobody will say how it ended */
+        step->state = SONDE__STEP_UNKNOWN;
     else if (step->state == SONDE__STEP_UNDOING)
         step->state = SONDE__STEP_UNDO_FAILED;
 }
@@ -181,7 +196,7 @@ int sonde__saga_load(struct sonde_saga *saga, struct sonde_string state) {
     saga->short_ns = number_take(&parser, ms_max) * MS;
     saga->root_unix_ns = number_take(&parser, ms_max) * MS;
     saga->index = (uint32_t)number_take(&parser, UINT16_MAX);
-    uint32_t flags = (uint32_t)number_take(&parser, 3);
+    uint32_t flags = (uint32_t)number_take(&parser, SONDE__SAGA_FLAGS << 1 | 1);
     saga->is_compensating = flags & 1;
     saga->flags = flags >> 1;
     context_take(&parser, &saga->root);
@@ -201,7 +216,7 @@ int sonde__saga_load(struct sonde_saga *saga, struct sonde_string state) {
 static size_t step_write(const struct sonde_saga *saga, const struct sonde_saga_step *step, char *text, size_t size) {
     struct writer writer = {text, size, 0};
     const struct sonde_span_context *context = step ? &step->span.context : &saga->last;
-    put_number(&writer, step ? step->index : saga->index);
+    put_number(&writer, step && step->index ? step->index : saga->index);
     text[writer.size - 1] = '.';
     put_number(&writer, saga->start_unix_ns / MS);
     text[writer.size - 1] = '.';
@@ -255,20 +270,34 @@ static void member_get(const struct sonde_context *context, struct sonde_string 
     sonde__saga_text(ret_text, text, size);
 }
 
-int sonde_saga_join(struct sonde_saga *ret_saga, const struct sonde_context *context) {
+/* A saga whose calls do nothing. */
+static int refuse(struct sonde_saga *saga, int error) {
+    memset(saga, 0, sizeof *saga);
+    saga->flags = SONDE__SAGA_ENDED;
+    return error;
+}
+
+int sonde_saga_join_as(struct sonde_saga *ret_saga, const struct sonde_context *context, const char *type) {
     char text[64 + SONDE_TRACEPARENT_SIZE];
     size_t size;
     memset(ret_saga, 0, sizeof *ret_saga);
     ret_saga->short_ns = SONDE__SAGA_SHORT_NS;
+    ret_saga->flags = SONDE__SAGA_PARTIAL;
     member_get(context, KEY_ID, ret_saga->id);
     if (!ret_saga->id[0])
-        return SONDE_ENOTFOUND;
+        return refuse(ret_saga, SONDE_ENOTFOUND);
     member_get(context, KEY_TYPE, ret_saga->type);
     if (!ret_saga->type[0])
         memcpy(ret_saga->type, "unknown", 8);
+    if (type && strcmp(ret_saga->type, type) != 0)
+        return refuse(ret_saga, SONDE_EINVALID);
     if (sonde_baggage_get(context, KEY_STEP, text, sizeof text, &size) == 0)
         step_read(ret_saga, (struct sonde_string){text, size});
     ret_saga->root = context ? context->span : sonde_context_current_span();
     ret_saga->root_unix_ns = ret_saga->start_unix_ns;
     return 0;
+}
+
+int sonde_saga_join(struct sonde_saga *ret_saga, const struct sonde_context *context) {
+    return sonde_saga_join_as(ret_saga, context, NULL);
 }

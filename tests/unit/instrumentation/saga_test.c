@@ -283,8 +283,126 @@ static void a_participant_undoes_its_own_step(void **state) {
     event_take("sonde.saga.step", "sonde.saga.action", "compensate");
     span_take("charge", SONDE_SPAN_KIND_CLIENT);
     span_links(0, kept.span_id, "compensates");
+    span_has_not("sonde.saga.step.index"); /* that of the saga's last step would be another's */
+    span_has_number("sonde.saga.attempt", 1);
     assert_true(saga.is_compensating);
     assert_int_equal(measured("sonde.saga.compensation", "order", "charge", "success", NULL).count, 1);
+}
+
+static void undo(struct sonde_saga *saga, const char *name, const struct sonde_saga_step_options *options,
+                 const char *error) {
+    struct sonde_saga_step step;
+    sonde_saga_step_begin(saga, &step, name, options);
+    sonde_saga_step_end(saga, &step, error);
+    event_take("sonde.saga.step", "sonde.saga.action", "compensate");
+    span_take(name, SONDE_SPAN_KIND_CLIENT);
+}
+/* Puts a saga into a message and takes it out again, as a participant does. */
+static struct sonde_saga joined(const struct sonde_saga *saga) {
+    struct sonde_context context;
+    struct sonde_saga mine;
+    sonde_context_init(&context);
+    assert_int_equal(sonde_saga_put(saga, NULL, &context), 0);
+    assert_int_equal(sonde_saga_join(&mine, &context), 0);
+    mine.clock = fake_clock;
+    return mine;
+}
+static void a_participant_tells_which_step_it_undoes_and_how_often_it_tried(void **state) {
+    (void)state;
+    struct sonde_saga saga = begin("order", "c-3"), mine;
+    struct sonde_saga_step_options options = SONDE_SAGA_STEP_OPTIONS_INIT;
+    struct sonde_span_context attempt;
+    run(&saga, "reserve", NULL);
+    struct sonde_span_context kept = saga.last;
+    run(&saga, "charge", NULL);
+    run(&saga, "ship", "no_courier");
+    mine = joined(&saga);
+    (void)records_skip();
+    options.action = SONDE_SAGA_COMPENSATE;
+    options.compensates = &kept;
+    options.compensates_index = 1;
+    undo(&mine, "reserve", &options, "timeout");
+    span_is_step("reserve", 1, "compensate", 1, "failure");
+    span_links(0, kept.span_id, "compensates");
+    attempt = mine.last;
+    undo(&mine, "reserve", &options, "timeout");
+    span_is_step("reserve", 1, "compensate", 2, "failure");
+    span_links(1, attempt.span_id, "retry_of");
+    mine = joined(&saga); /* the message again, in a process that knows of two attempts */
+    options.attempt = 3;
+    undo(&mine, "reserve", &options, "timeout");
+    span_is_step("reserve", 1, "compensate", 3, "failure");
+    struct sonde_saga_step step;
+    assert_true(sonde_saga_compensate(&mine, &step, NULL)); /* goes on from there */
+    assert_string_equal(step.name, "reserve");
+    assert_int_equal(step.index, 1);
+    assert_int_equal(step.attempt, 4);
+    sonde_saga_step_end(&mine, &step, NULL);
+    assert_false(sonde_saga_compensate(&mine, &step, NULL));
+    (void)records_skip();
+    options.attempt = 0;
+    options.compensates_index = 2; /* another step of that name: a count of its own */
+    undo(&mine, "reserve", &options, NULL);
+    span_is_step("reserve", 2, "compensate", 1, "success");
+}
+
+static void a_saga_is_joined_as_the_expected_type_only(void **state) {
+    (void)state;
+    struct sonde_context context;
+    struct sonde_saga saga;
+    sonde_context_init(&context);
+    assert_int_equal(sonde_saga_join_as(&saga, &context, "order"), SONDE_ENOTFOUND);
+    assert_int_equal(sonde_baggage_set(&context, sonde_text("saga.id"), sonde_text("j-1"), sonde_text("")), 0);
+    assert_int_equal(sonde_saga_join_as(&saga, &context, "order"), SONDE_EINVALID); /* of no type */
+    assert_int_equal(sonde_baggage_set(&context, sonde_text("saga.type"), sonde_text("stranger"), sonde_text("")), 0);
+    assert_int_equal(sonde_saga_join_as(&saga, &context, "order"), SONDE_EINVALID);
+    run(&saga, "charge", NULL); /* does nothing */
+    sonde_saga_end(&saga, SONDE_SAGA_FAILED);
+    assert_null(records_next());
+    assert_int_equal(measured("sonde.saga.ended", "stranger", NULL).series, 0);
+    assert_int_equal(sonde_saga_join_as(&saga, &context, NULL), 0);
+    assert_string_equal(saga.type, "stranger");
+    assert_int_equal(sonde_baggage_set(&context, sonde_text("saga.type"), sonde_text("order"), sonde_text("")), 0);
+    assert_int_equal(sonde_saga_join_as(&saga, &context, "order"), 0);
+    assert_string_equal(saga.id, "j-1");
+}
+
+static void end_take(const char *from, const char *to) {
+    event_take("sonde.saga.end", "sonde.saga.outcome", to);
+    span_take("end saga order", SONDE_SPAN_KIND_INTERNAL);
+    span_has_text("sonde.saga.state.to", to);
+    if (from)
+        span_has_text("sonde.saga.state.from", from);
+    else
+        span_has_not("sonde.saga.state.from");
+}
+static void a_participant_does_not_say_what_it_cannot_know(void **state) {
+    (void)state;
+    struct sonde_saga saga = begin("order", "c-4"), mine;
+    struct sonde_saga_step_options options = SONDE_SAGA_STEP_OPTIONS_INIT;
+    char text[SONDE_SAGA_STATE_SIZE_MAX];
+    (void)records_skip();
+    mine = joined(&saga);
+    sonde_saga_end(&mine, SONDE_SAGA_COMPLETED);
+    end_take("active", "completed");
+    mine = joined(&saga);
+    sonde_saga_end(&mine, SONDE_SAGA_COMPENSATED); /* so others undid what they did */
+    end_take("compensating", "compensated");
+    mine = joined(&saga);
+    struct sonde_string kept = {text, sonde_saga_save(&mine, text, sizeof text)};
+    sonde_saga_end(&mine, SONDE_SAGA_FAILED);
+    end_take(NULL, "failed");
+    assert_int_equal(sonde_saga_resume(&mine, NULL, kept, NULL), 0); /* still a participant */
+    (void)records_skip();
+    sonde_saga_end(&mine, SONDE_SAGA_FAILED);
+    end_take(NULL, "failed");
+    mine = joined(&saga);
+    options.action = SONDE_SAGA_COMPENSATE;
+    undo(&mine, "charge", &options, "timeout");
+    sonde_saga_end(&mine, SONDE_SAGA_FAILED);
+    end_take("compensating", "failed");
+    sonde_saga_end(&saga, SONDE_SAGA_FAILED); /* who leads knows */
+    end_take("active", "failed");
 }
 
 static void bad_baggage_costs_no_more_than_the_link(void **state) {
@@ -318,6 +436,127 @@ static void what_travels_is_bounded(void **state) {
     assert_int_equal(sonde_saga_put(&saga, NULL, &context), 0);
     assert_in_range(context.baggage_length, 400, SONDE_SAGA_BAGGAGE_SIZE_MAX);
     (void)records_skip();
+}
+
+/* ---- steps that are forgotten, and such that may have been done ---- */
+
+/* Undoes all it can. Returns of how many steps. */
+static int undo_all(struct sonde_saga *saga) {
+    struct sonde_saga_step step;
+    int count = 0;
+    for (; sonde_saga_compensate(saga, &step, NULL); count++)
+        sonde_saga_step_end(saga, &step, NULL);
+    return count;
+}
+static void run_many(struct sonde_saga *saga, int from, int to, const char *error) {
+    char name[16];
+    for (int i = from; i < to; i++) {
+        (void)snprintf(name, sizeof name, "step %d", i);
+        run(saga, name, error);
+    }
+}
+static void a_saga_that_forgot_a_step_does_not_end_as_compensated(void **state) {
+    (void)state;
+    enum { MAX = SONDE_SAGA_STEPS_MAX };
+    char text[SONDE_SAGA_STATE_SIZE_MAX];
+    struct sonde_saga saga = begin("order", "f-1");
+    const uint64_t failed = measured("sonde.saga.ended", "order", "failed", NULL).count,
+                   compensated = measured("sonde.saga.ended", "order", "compensated", NULL).count;
+    run_many(&saga, 0, MAX + 1, NULL);
+    assert_int_equal(undo_all(&saga), MAX);
+    size_t size = sonde_saga_save(&saga, text, sizeof text);
+    (void)records_skip();
+    sonde_saga_end(&saga, SONDE_SAGA_COMPENSATED);
+    end_take("compensating", "failed");
+    assert_int_equal(span_status(), SONDE_STATUS_ERROR);
+    assert_int_equal(measured("sonde.saga.ended", "order", "failed", NULL).count, failed + 1);
+    assert_int_equal(measured("sonde.saga.ended", "order", "compensated", NULL).count, compensated);
+    assert_int_equal(sonde_saga_resume(&saga, NULL, (struct sonde_string){text, size}, NULL), 0);
+    (void)records_skip();
+    sonde_saga_end(&saga, SONDE_SAGA_COMPENSATED); /* nor when it was written down in between */
+    end_take("compensating", "failed");
+
+    saga = begin("order", "f-2"); /* those that failed or are undone already make room */
+    run_many(&saga, 0, 10, NULL);
+    run_many(&saga, 10, 16, "no");
+    run_many(&saga, 16, 22, NULL);
+    assert_int_equal(undo_all(&saga), 16);
+    run_many(&saga, 30, 34, NULL);
+    assert_int_equal(undo_all(&saga), 4);
+    (void)records_skip();
+    sonde_saga_end(&saga, SONDE_SAGA_COMPENSATED);
+    end_take("compensating", "compensated");
+    saga = begin("order", "f-3");
+    run_many(&saga, 0, MAX + 1, NULL);
+    (void)records_skip();
+    sonde_saga_end(&saga, SONDE_SAGA_COMPLETED); /* there is nothing to undo */
+    end_take("active", "completed");
+}
+
+static void run_unknown(struct sonde_saga *saga, const char *name, const char *error) {
+    struct sonde_saga_step step;
+    sonde_saga_step_begin(saga, &step, name, NULL);
+    sonde_saga_step_end_unknown(saga, &step, error);
+    sonde_saga_step_end(saga, &step, NULL); /* it is over */
+}
+static void a_step_that_may_have_been_done_is_undone_too(void **state) {
+    (void)state;
+    struct sonde_saga saga = begin("order", "u-1");
+    (void)records_skip();
+    run_unknown(&saga, "charge", "timeout");
+    event_take("sonde.saga.step", "sonde.saga.outcome", "unknown");
+    span_take("charge", SONDE_SPAN_KIND_CLIENT);
+    span_is_step("charge", 1, "forward", 1, "unknown");
+    span_has_text("error.type", "timeout");
+    assert_int_equal(span_status(), SONDE_STATUS_ERROR);
+    run(&saga, "charge", "declined"); /* the first attempt may have been carried out all the same */
+    event_take("sonde.saga.step", "sonde.saga.outcome", "failure");
+    span_take("charge", SONDE_SPAN_KIND_CLIENT);
+    span_is_step("charge", 1, "forward", 2, "failure");
+    run(&saga, "ship", "no_courier");
+    (void)records_skip();
+    assert_int_equal(undo_all(&saga), 1);
+    event_take("sonde.saga.step", "sonde.saga.action", "compensate");
+    span_take("charge", SONDE_SPAN_KIND_CLIENT);
+    span_is_step("charge", 1, "compensate", 1, "success");
+
+    saga = begin("order", "u-2");
+    run_unknown(&saga, "charge", NULL);
+    run(&saga, "charge", NULL); /* settled, and one step */
+    assert_int_equal(saga.index, 1);
+    assert_int_equal(undo_all(&saga), 1);
+
+    saga = begin("order", "u-3"); /* an undoing that may have failed failed */
+    struct sonde_saga_step step;
+    run(&saga, "charge", NULL);
+    (void)records_skip();
+    assert_true(sonde_saga_compensate(&saga, &step, NULL));
+    sonde_saga_step_end_unknown(&saga, &step, NULL);
+    event_take("sonde.saga.step", "sonde.saga.outcome", "failure");
+    span_take("charge", SONDE_SPAN_KIND_CLIENT);
+    span_has_text("error.type", "_OTHER");
+    assert_int_equal(undo_all(&saga), 1);
+}
+
+static void a_step_that_is_under_way_when_the_process_goes_is_undone_too(void **state) {
+    (void)state;
+    char text[SONDE_SAGA_STATE_SIZE_MAX];
+    struct sonde_saga_step step;
+    for (int attempts = 1; attempts <= 2; attempts++) {
+        struct sonde_saga saga = begin("order", "u-4");
+        if (attempts == 2)
+            run_unknown(&saga, "charge", "timeout");
+        sonde_saga_step_begin(&saga, &step, "charge", NULL);
+        size_t size = sonde_saga_save(&saga, text, sizeof text);
+        sonde_saga_step_end(&saga, &step, "killed");
+        assert_int_equal(sonde_saga_resume(&saga, NULL, (struct sonde_string){text, size}, NULL), 0);
+        run(&saga, "charge", "declined");
+        (void)records_skip();
+        assert_int_equal(undo_all(&saga), 1);
+        event_take("sonde.saga.step", "sonde.saga.action", "compensate");
+        span_take("charge", SONDE_SPAN_KIND_CLIENT);
+        span_is_step("charge", 1, "compensate", 1, "success");
+    }
 }
 
 /* ---- a saga that outlives its process ---- */
@@ -404,6 +643,46 @@ static void a_saga_is_resumed_by_its_id_alone(void **state) {
     assert_int_equal(sonde_saga_resume(&saga, "order", nothing, NULL), SONDE_EINVALID);
     sonde_saga_end(&saga, SONDE_SAGA_FAILED);
     assert_null(records_next());
+}
+
+static void the_largest_saga_fits_its_state(void **state) {
+    (void)state;
+    char name[SONDE_SAGA_TEXT_SIZE_MAX + 1] = "", id[SONDE_SAGA_TEXT_SIZE_MAX + 1] = "";
+    memset(id, '%', sizeof id - 1);
+    struct sonde_saga saga = begin(id, id), back;
+    for (int i = 0; i < (int)SONDE_SAGA_STEPS_MAX; i++) {
+        for (size_t at = 0; at < SONDE_SAGA_TEXT_SIZE_MAX; at += 3) { /* 21 characters of three bytes */
+            name[at] = '\xE4';
+            name[at + 1] = '\xB8';
+            name[at + 2] = (char)(0x80 + i);
+        }
+        run(&saga, name, NULL);
+        (void)records_skip();
+    }
+    assert_int_equal(undo_all(&saga), SONDE_SAGA_STEPS_MAX);
+    for (uint32_t i = 0; i < SONDE_SAGA_STEPS_MAX; i++) {
+        saga.steps[i].index = UINT16_MAX;
+        saga.steps[i].attempts = saga.steps[i].compensations = UINT8_MAX;
+        saga.steps[i].span.is_remote = saga.steps[i].compensation.is_remote = 1;
+    }
+    saga.index = UINT16_MAX;
+    saga.start_unix_ns = saga.short_ns = saga.root_unix_ns = UINT64_MAX / 1000000 * 1000000;
+    saga.flags = 7;
+    const size_t size = sonde_saga_save(&saga, NULL, 0);
+    assert_in_range(size, 5121, SONDE_SAGA_STATE_SIZE_MAX); /* so the room of 5120 that there was once was too little */
+    char *text = malloc(size);
+    memset(text, 'Z', size);
+    assert_int_equal(sonde_saga_save(&saga, text, size - 1), size);
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(text[i], 'Z'); /* nothing is written */
+    assert_int_equal(sonde_saga_save(&saga, text, size), size);
+    assert_int_equal(sonde_saga_resume(&back, id, (struct sonde_string){text, size}, NULL), 0);
+    assert_string_equal(back.id, id);
+    assert_memory_equal(back.steps, saga.steps, sizeof saga.steps);
+    assert_int_equal(back.flags, saga.flags);
+    assert_true(back.start_unix_ns == saga.start_unix_ns && back.short_ns == saga.short_ns);
+    free(text);
+    (void)records_skip();
 }
 
 static void every_cut_or_changed_state_is_refused_or_read(void **state) {
@@ -507,6 +786,12 @@ int main(int argc, char **argv) {
         TEST(a_step_that_failed_is_tried_again_as_the_same_step),
         TEST(a_choreographed_saga_goes_on_with_its_messages),
         TEST(a_participant_undoes_its_own_step),
+        TEST(a_participant_tells_which_step_it_undoes_and_how_often_it_tried),
+        TEST(a_participant_does_not_say_what_it_cannot_know),
+        TEST(a_saga_is_joined_as_the_expected_type_only),
+        TEST(a_step_that_may_have_been_done_is_undone_too),
+        TEST(a_step_that_is_under_way_when_the_process_goes_is_undone_too),
+        TEST(the_largest_saga_fits_its_state),
         TEST(bad_baggage_costs_no_more_than_the_link),
         TEST(what_travels_is_bounded),
         TEST(a_resumed_saga_goes_on_where_it_was),
@@ -514,6 +799,7 @@ int main(int argc, char **argv) {
         TEST(a_saga_is_resumed_by_its_id_alone),
         TEST(every_cut_or_changed_state_is_refused_or_read),
         TEST(steps_are_children_of_what_is_current),
+        TEST(a_saga_that_forgot_a_step_does_not_end_as_compensated),
         TEST(a_saga_works_when_the_library_is_disabled),
     };
     setenv("SONDE_AGENT_SOCKET", "/nonexistent/sonde.sock", 1);
