@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """prometheus_scrape follows Consul and Eureka. Both are strict fakes here, which do what is documented and refuse what is not;
-the real ones are asked the same by tests/interop/discovery_test.py. Usage: discovery_test.py BUILD."""
+the real ones are asked the same by registries_test.py. Usage: discovery_test.py BUILD."""
 import base64
 import collections
 import contextlib
