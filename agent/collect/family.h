@@ -15,7 +15,7 @@
       "Messages of one partition that a consumer group has not been given yet.")                                       \
     X(LAG_TIME, GAUGE, DOUBLE, "sonde.messaging.consumer.lag.time", "s",                                               \
       "How long ago what a consumer group reads next was written; of the partition that is furthest behind. "          \
-      "estimate: exact, interpolated, or floor (a lower bound).")                                                      \
+      "estimate: exact, interpolated, floor (a lower bound), or measured: the mean of what consumers were given.")     \
     X(LAG_EXPIRED, GAUGE, INT, "sonde.messaging.consumer.lag.expired", "{message}",                                    \
       "Messages that were deleted before a consumer group read them.")                                                 \
     X(QUEUE_MESSAGE, UP_DOWN_COUNTER, INT, "sonde.messaging.queue.message", "{message}",                               \

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where both ends of a queue are instrumented, its time is measured and need not be estimated: consumers record how long
  * each message was on its way (sonde.messaging.queue.time). A stage over the store: when a broker's lags are set, it
- * looks what the consumers of the same system, destination and group have measured since the broker's last poll, and
- * sets sonde.messaging.consumer.lag.time with estimate="exact" in place of what the collector estimated. Where nobody
- * measured anything since then, the estimate stays.
+ * looks what the consumers of the same system, destination, subscription and group have measured since the broker's last
+ * poll, and sets sonde.messaging.consumer.lag.time with estimate="measured" beside what the collector says. Where nobody
+ * measured anything since then there is none.
  *
- * The value is the mean of the messages that were delivered between the two polls. A consumer that names no group joins
- * a broker that has none (RabbitMQ's queues), and no other. Two brokers of one system with the same destination and group
- * cannot be told apart: a message does not say from which broker it came. */
+ * The value is the mean of the messages that were delivered between the two polls to consumers that report to this agent.
+ * A partition that stands still delivers nothing: the collector's own seconds tell of it, and stay. A consumer counts
+ * from when it was first seen; one that names no group joins a broker that has none (RabbitMQ's queues), and no other.
+ * What cannot be told apart is not joined: two lags of one broker with the same names (virtual hosts). Two brokers of one
+ * system with the same names both get the measurement: a message does not say from which broker it came. */
 #include "agent/collect/family.h"
 #include "agent/process/processor.h"
 #include "exporters/prometheus/value.h"
@@ -20,16 +22,30 @@
 #define JOINS_MAX     65536u
 #define ANY_VALUE_INT 0x18 /* AnyValue.int_value, a varint */
 
-/* A group of one broker, and what its consumers measured. key: system, destination, group, NUL behind each. */
+#define CONSUMERS_MAX 4096u /* of one group; of more the later ones are not seen */
+
+/* A series of a consumer process, and what it had at the last look. */
+struct consumer {
+    const void *source;
+    uint64_t attributes_hash, count;
+    double sum;
+    bool is_seen; /* in this look */
+};
+
+/* A group of one broker, and what its consumers measured. key: system, destination, subscription, group, NUL behind each.
+ */
 struct join {
     struct sonde_series_source *source;
+    struct consumer *consumers; /* owned */
+    uint32_t consumer_count, consumer_capacity;
     uint8_t *attributes; /* owned: of the lag's point, then the key */
     size_t attributes_size, key_size;
-    uint64_t hash; /* of source and key */
-    double sum, previous_sum;
-    uint64_t count, previous_count;
-    bool is_known; /* previous_* are of this group */
-    bool is_seen;  /* in this look */
+    uint64_t hash;           /* of source and key */
+    double sum;              /* since the last look */
+    uint64_t count;          /* the same */
+    uint64_t looked_unix_ns; /* last; 0 = never */
+    bool is_seen;            /* in this look */
+    bool is_ambiguous;       /* the key is of several lags */
 };
 
 struct lag_time {
@@ -49,18 +65,18 @@ static bool is_named(struct sonde_bytes key, const char *name) {
     return key.size == strlen(name) && memcmp(key.data, name, key.size) == 0;
 }
 
-/* Leaves system, destination and group of a point in lag_time->text. False when it has no system or destination. */
+/* Leaves system, destination, subscription and group of a point in lag_time->text. False when it has no system or destination. */
 static bool key_make(struct lag_time *lag_time, struct sonde_bytes attributes) {
     static const char *const names[] = {"messaging.system", "messaging.destination.name",
-                                        "messaging.consumer.group.name"};
-    struct sonde_bytes values[3] = {{NULL, 0}}, key, value;
+                                        "messaging.destination.subscription.name", "messaging.consumer.group.name"};
+    struct sonde_bytes values[4] = {{NULL, 0}}, key, value;
     const uint8_t *at = attributes.data;
     while (sonde_prometheus_next_attribute(attributes, 1, &at, &key, &value))
-        for (size_t i = 0; i < 3; i++)
+        for (size_t i = 0; i < 4; i++)
             if (is_named(key, names[i]))
                 values[i] = value;
     lag_time->text.size = 0;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         if (values[i].size)
             sonde_prometheus_value(&lag_time->text, values[i]);
         buffer_put(&lag_time->text, "", 1);
@@ -138,12 +154,17 @@ static struct join *join_add(struct lag_time *lag_time, struct sonde_bytes attri
     return join;
 }
 
+static void join_free(struct lag_time *lag_time, struct join *join) {
+    sonde_alloc_free(&lag_time->env.seams->alloc, join->attributes);
+    sonde_alloc_free(&lag_time->env.seams->alloc, join->consumers);
+}
+
 static void joins_drop(struct lag_time *lag_time, const struct sonde_series_source *source, bool unseen_only) {
     uint32_t kept = 0, before = lag_time->count;
     for (uint32_t i = 0; i < before; i++) {
         struct join *join = &lag_time->joins[i];
         if (join->source == source && !(unseen_only && join->is_seen))
-            sonde_alloc_free(&lag_time->env.seams->alloc, join->attributes);
+            join_free(lag_time, join);
         else
             lag_time->joins[kept++] = *join;
     }
@@ -166,14 +187,55 @@ static void on_lag(void *user, const struct sonde_metric *metric, const struct s
     if (!join)
         join = join_add(lag_time, point->attributes);
     if (!join)
-        return; /* too many, or no memory: the estimate stays */
+        return; /* too many, or no memory */
+    join->is_ambiguous = join->is_seen;
     join->is_seen = true;
     join->sum = 0;
     join->count = 0;
     lag_time->has_lags = true;
 }
 
-/* Adds what all consumers have measured since they began. */
+static struct consumer *consumer_find(struct lag_time *lag_time, struct join *join, const void *source,
+                                      uint64_t attributes_hash, bool *ret_is_new) {
+    const struct sonde_alloc *alloc = &lag_time->env.seams->alloc;
+    *ret_is_new = false;
+    for (uint32_t i = 0; i < join->consumer_count; i++)
+        if (join->consumers[i].source == source && join->consumers[i].attributes_hash == attributes_hash)
+            return &join->consumers[i];
+    if (join->consumer_count == join->consumer_capacity) {
+        uint32_t capacity = join->consumer_capacity ? 2 * join->consumer_capacity : 4;
+        struct consumer *consumers =
+            capacity > CONSUMERS_MAX ? NULL : alloc->resize(alloc->self, join->consumers, capacity * sizeof *consumers);
+        if (!consumers)
+            return NULL;
+        join->consumers = consumers;
+        join->consumer_capacity = capacity;
+    }
+    *ret_is_new = true;
+    join->consumers[join->consumer_count] = (struct consumer){.source = source, .attributes_hash = attributes_hash};
+    return &join->consumers[join->consumer_count++];
+}
+
+/* What a consumer has measured since the last look. A total that fell is another life's: it counts as first seen. */
+static void consumer_add(struct lag_time *lag_time, struct join *join, const void *source,
+                         const struct sonde_metric_point *point) {
+    bool is_new;
+    uint64_t hash = sonde__bytes_hash(point->attributes.data, point->attributes.size, 0);
+    const struct sonde__metric_histogram *total = point->histogram;
+    struct consumer *consumer = consumer_find(lag_time, join, source, hash, &is_new);
+    if (!consumer)
+        return;
+    bool is_young = is_new && join->looked_unix_ns && point->start_unix_ns > join->looked_unix_ns;
+    if (is_young || (!is_new && total->count > consumer->count && total->sum >= consumer->sum)) {
+        join->sum += total->sum - consumer->sum;
+        join->count += total->count - consumer->count;
+    }
+    consumer->sum = total->sum;
+    consumer->count = total->count;
+    consumer->is_seen = true;
+}
+
+/* Adds up what all consumers have measured since the last look. */
 static void measured_add(struct lag_time *lag_time) {
     struct sonde_metric_feed feed = sonde_series_feed(lag_time->env.series);
     struct sonde_metric_cursor cursor = {NULL, 0};
@@ -185,12 +247,21 @@ static void measured_add(struct lag_time *lag_time) {
         struct sonde_metric_point point;
         while (feed.next_point(feed.self, &metric, &at, &point)) {
             struct join *join = point.histogram && key_make(lag_time, point.attributes) ? join_find(lag_time) : NULL;
-            if (!join || !join->is_seen)
-                continue;
-            join->sum += point.histogram->sum;
-            join->count += point.histogram->count;
+            if (join && join->is_seen)
+                consumer_add(lag_time, join, metric.source, &point);
         }
     }
+}
+
+/* Those of a source that is gone; NULL: those that were not seen in this look, and begins the next. */
+static void consumers_drop(struct join *join, const void *source) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < join->consumer_count; i++)
+        if (source ? join->consumers[i].source != source : join->consumers[i].is_seen) {
+            join->consumers[kept] = join->consumers[i];
+            join->consumers[kept++].is_seen &= source != NULL;
+        }
+    join->consumer_count = kept;
 }
 
 /* The lag's attributes, typed as they were: texts and integers. Returns how many; values in lag_time->text. */
@@ -218,29 +289,25 @@ static size_t attributes_take(struct lag_time *lag_time, const struct join *join
     return count;
 }
 
-static void exact_set(struct lag_time *lag_time, struct join *join, double seconds) {
-    static const char *const estimates[] = {"interpolated", "floor"};
+static void measured_set(struct lag_time *lag_time, const struct join *join) {
     struct sonde_attribute attributes[SONDE_SERIES_ATTRIBUTES_MAX];
     struct sonde_series_value value = sonde__messaging_value(SONDE__MESSAGING_LAG_TIME);
     size_t count = attributes_take(lag_time, join, attributes);
     if (lag_time->text.failed) {
         lag_time->text.failed = false;
-        return; /* the estimate stays */
+        return; /* no memory: none this time */
     }
-    for (size_t i = 0; i < sizeof estimates / sizeof *estimates; i++) {
-        attributes[count] = sonde_attribute_string(SONDE_KEY("estimate"), estimates[i]);
-        sonde_series_unset(join->source, value.name, attributes, count + 1);
-    }
-    attributes[count] = sonde_attribute_string(SONDE_KEY("estimate"), "exact");
+    attributes[count] = sonde_attribute_string(SONDE_KEY("estimate"), "measured");
     value.attributes = attributes;
     value.attribute_count = count + 1;
-    value.float64 = seconds;
+    value.float64 = join->sum / (double)join->count;
     if (sonde_series_set(join->source, &value) == 0)
         lag_time->measured++;
 }
 
 static void look(void *self, struct sonde_series_source *source) {
     struct lag_time *lag_time = self;
+    const struct sonde_time *time = &lag_time->env.seams->time;
     lag_time->looking = source;
     lag_time->has_lags = false;
     for (uint32_t i = 0; i < lag_time->count; i++)
@@ -254,18 +321,20 @@ static void look(void *self, struct sonde_series_source *source) {
         struct join *join = &lag_time->joins[i];
         if (join->source != source || !join->is_seen)
             continue;
-        /* A total that fell is of other processes than before: nothing can be said this time. */
-        if (join->is_known && join->count > join->previous_count && join->sum >= join->previous_sum)
-            exact_set(lag_time, join, (join->sum - join->previous_sum) / (double)(join->count - join->previous_count));
-        join->previous_sum = join->sum;
-        join->previous_count = join->count;
-        join->is_known = true;
+        if (join->count && !join->is_ambiguous)
+            measured_set(lag_time, join);
+        join->looked_unix_ns = time->unix_ns(time->self);
+        consumers_drop(join, NULL);
     }
     joins_drop(lag_time, source, true);
 }
 
+/* A broker's source, or a consumer's: its place in memory may be another's next. */
 static void gone(void *self, struct sonde_series_source *source) {
-    joins_drop(self, source, false);
+    struct lag_time *lag_time = self;
+    joins_drop(lag_time, source, false);
+    for (uint32_t i = 0; i < lag_time->count; i++)
+        consumers_drop(&lag_time->joins[i], source);
 }
 
 /* ---- life ---- */
@@ -284,7 +353,7 @@ static void destroy(void *self) {
     const struct sonde_alloc *alloc = &lag_time->env.seams->alloc;
     sonde_series_stage_remove(lag_time->env.series, lag_time);
     for (uint32_t i = 0; i < lag_time->count; i++)
-        sonde_alloc_free(alloc, lag_time->joins[i].attributes);
+        join_free(lag_time, &lag_time->joins[i]);
     sonde_alloc_free(alloc, lag_time->joins);
     sonde_alloc_free(alloc, lag_time->slots);
     buffer_deinit(&lag_time->text);
@@ -312,7 +381,7 @@ static const struct sonde_option options[] = {SONDE_OPTION_END};
 
 const struct sonde_processor_ops sonde_processor_lag_time = {
     .name = "lag_time",
-    .summary = "Seconds of lag as instrumented consumers measure them, in place of the broker's estimate.",
+    .summary = "Seconds of lag as instrumented consumers measure them, beside what the broker's figures say.",
     .config_size = 1,
     .options = options,
     .by_default = true,

@@ -278,13 +278,6 @@ void series_points_start(struct series_points *points, const char *name, const s
     point->start_unix_ns = start_unix_ns;
 }
 
-void series_points_unset(struct series_points *points, const char *name, const struct sonde_attribute *attributes,
-                         size_t count) {
-    struct series_point *point = point_named(points, name, attributes, count);
-    if (point && point->generation == points->generation)
-        point->generation--;
-}
-
 /* Lets go of metrics without points: their names may be another kind's next time, and are not kept for ever. */
 static void metrics_compact(struct series_points *points, const struct sonde_alloc *alloc) {
     uint32_t kept = 0;

@@ -52,10 +52,6 @@ int sonde_series_set(struct sonde_series_source *source, const struct sonde_seri
 /** Says when a series that was set began. Attributes as there. */
 void sonde_series_start(struct sonde_series_source *source, const char *name, const struct sonde_attribute *attributes,
                         size_t count, uint64_t start_unix_ns);
-/** Takes back what was set since the last sweep, which then removes it. Attributes as there; nothing happens when there is
- *  no such series. */
-void sonde_series_unset(struct sonde_series_source *source, const char *name, const struct sonde_attribute *attributes,
-                        size_t count);
 /** All that is set so far counts as not set: the next sweep removes it. */
 void sonde_series_expire(struct sonde_series_source *source);
 /** Lets the stages look at the source, then removes its series that were not set since the last call (a group that is

@@ -119,8 +119,6 @@ int series_points_set(struct series_points *points, const struct sonde_seams *se
                       const struct sonde_series_value *value);
 void series_points_start(struct series_points *points, const char *name, const struct sonde_attribute *attributes,
                          size_t count, uint64_t start_unix_ns);
-void series_points_unset(struct series_points *points, const char *name, const struct sonde_attribute *attributes,
-                         size_t count);
 void series_points_sweep(struct series_points *points, const struct sonde_seams *seams);
 void series_points_deinit(struct series_points *points, const struct sonde_seams *seams);
 

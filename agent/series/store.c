@@ -109,11 +109,6 @@ void sonde_series_start(struct sonde_series_source *source, const char *name, co
     series_points_start(&source->points, name, attributes, count, start_unix_ns);
 }
 
-void sonde_series_unset(struct sonde_series_source *source, const char *name, const struct sonde_attribute *attributes,
-                        size_t count) {
-    series_points_unset(&source->points, name, attributes, count);
-}
-
 void sonde_series_expire(struct sonde_series_source *source) {
     source->points.generation++;
 }

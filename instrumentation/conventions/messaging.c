@@ -99,6 +99,7 @@ static void set_add_destination(struct sonde__set *set, const struct sonde_messa
     if (!operation->destination_is_temporary && !operation->destination_is_anonymous &&
         !operation->destination_template.size)
         sonde__set_add(set, SONDE_KEY("messaging.destination.name"), operation->destination);
+    sonde__set_add(set, SONDE_KEY("messaging.destination.subscription.name"), operation->subscription);
     sonde__set_add(set, SONDE_KEY("messaging.destination.template"), operation->destination_template);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What instrumented consumers measured takes the place of a collector's estimate, group by group. */
+/* What instrumented consumers measured stands beside a collector's own seconds, group by group. */
 #include "agent/collect/family.h"
 #include "agent/process/processor.h"
 #include "exporters/prometheus/text.h"
@@ -94,6 +94,13 @@ static void consumer_start(struct fixture *f, const char *system, const char *de
     assert_int_equal(sonde_series_service_add(f->store, &memory, RESOURCE, 1000, &consumer->source), 0);
 }
 
+static void consumer_end(struct fixture *f) {
+    sonde_series_source_destroy(f->consumer.source);
+    free(f->consumer.process);
+    free(f->consumer.threads);
+    f->consumer = (struct consumer){NULL, NULL, NULL};
+}
+
 /* As of now it has had `count` messages that were under way for `sum` seconds together. */
 static void consumer_has(struct fixture *f, uint64_t count, double sum) {
     struct sonde__histogram *histogram = histogram_of(&f->consumer);
@@ -154,36 +161,77 @@ static const char *shown(struct fixture *f) {
     const char *type = strstr(f->text, "# TYPE sonde_messaging_consumer_lag_time_seconds gauge\n");
     return type ? strchr(type, '\n') + 1 : "";
 }
+/* "" = there is none of that estimate. */
 static void assert_shows(struct fixture *f, const char *estimate, const char *value) {
     char line[400];
-    (void)snprintf(
-        line, sizeof line,
-        "sonde_messaging_consumer_lag_time_seconds{estimate=\"%s\",messaging_consumer_group_name=\"billing\","
-        "messaging_destination_name=\"orders\",messaging_system=\"kafka\",server_address=\"k1\","
-        "server_port=\"9092\"} %s\n",
-        estimate, value);
-    const char *text = shown(f);
-    assert_true(strncmp(text, line, strlen(line)) == 0);
-    assert_null(strstr(text + strlen(line), "lag_time_seconds{")); /* and no other */
+    int size = snprintf(line, sizeof line,
+                        "sonde_messaging_consumer_lag_time_seconds{estimate=\"%s\",messaging_consumer_group_name="
+                        "\"billing\",messaging_destination_name=\"orders\",messaging_system=\"kafka\",server_address="
+                        "\"k1\",server_port=\"9092\"} ",
+                        estimate);
+    const char *at = strstr(shown(f), line);
+    if (!*value) {
+        assert_null(at);
+        return;
+    }
+    assert_non_null(at);
+    at += size;
+    assert_int_equal(strcspn(at, "\n"), strlen(value));
+    assert_memory_equal(at, value, strlen(value));
 }
 
-static void what_was_measured_since_the_last_poll_takes_the_place_of_the_estimate(void **state) {
+static void what_was_measured_since_the_last_poll_stands_beside_the_estimate(void **state) {
     struct fixture *f = *state;
     consumer_start(f, "kafka", "orders", "billing");
     consumer_has(f, 100, 900);
     polled(f, "billing", 3, "interpolated");
-    assert_shows(f, "interpolated", "3"); /* what was before the first look says nothing of now */
+    assert_shows(f, "measured", ""); /* what was before the first look says nothing of now */
     consumer_has(f, 104, 902);
-    polled(f, "billing", 3, "interpolated");
-    assert_shows(f, "exact", "0.5");
+    polled(f, "billing", 3600, "interpolated"); /* a partition stands still beside those that are fast */
+    assert_shows(f, "measured", "0.5");
+    assert_shows(f, "interpolated", "3600");
     consumer_has(f, 105, 909);
     polled(f, "billing", 3, "floor");
-    assert_shows(f, "exact", "7");
+    assert_shows(f, "measured", "7");
     polled(f, "billing", 20, "floor"); /* nothing was delivered: only the broker knows */
+    assert_shows(f, "measured", "");
     assert_shows(f, "floor", "20");
     consumer_has(f, 106, 939);
-    polled(f, "billing", -1, NULL); /* where the collector has no estimate at all */
-    assert_shows(f, "exact", "30");
+    polled(f, "billing", -1, NULL); /* where the collector has no seconds at all */
+    assert_shows(f, "measured", "30");
+}
+
+static void consumers_count_from_when_they_are_seen(void **state) {
+    struct fixture *f = *state;
+    polled(f, "billing", 3, "interpolated");
+    consumer_start(f, "kafka", "orders", "billing"); /* it began long ago, and comes to us only now */
+    consumer_has(f, 1000, 5000);
+    polled(f, "billing", 3, "interpolated");
+    assert_shows(f, "measured", "");
+    consumer_has(f, 1001, 5002);
+    polled(f, "billing", 3, "interpolated");
+    assert_shows(f, "measured", "2");
+    consumer_end(f);
+    consumer_start(f, "kafka", "orders", "billing");
+    consumer_has(f, 2000, 9000);
+    polled(f, "billing", 3, "interpolated");
+    assert_shows(f, "measured", ""); /* nor does the next at its place in memory */
+}
+
+static void lags_of_one_name_are_not_joined(void **state) {
+    struct fixture *f = *state;
+    consumer_start(f, "kafka", "orders", "billing");
+    for (int round = 0; round < 3; round++) {
+        for (int64_t port = 9092; port < 9094; port++) {
+            const struct sonde_attribute common[] = {sonde_attribute_string(SONDE_KEY("messaging.system"), "kafka"),
+                                                     sonde_attribute_int64(SONDE_KEY("server.port"), port)};
+            struct sonde__messaging_of of = {.destination = {"orders", 6}, .group = {"billing", 7}};
+            assert_int_equal(sonde__messaging_set(f->broker, common, 2, SONDE__MESSAGING_LAG, &of, 5, 0), 0);
+        }
+        consumer_has(f, (uint64_t)round + 1, 5.0 * round);
+        sonde_series_sweep(f->broker);
+        assert_string_equal(shown(f), "");
+    }
 }
 
 static void groups_are_joined_by_system_destination_and_group_alone(void **state) {
@@ -197,11 +245,8 @@ static void groups_are_joined_by_system_destination_and_group_alone(void **state
         polled(f, "billing", 3, "interpolated");
         consumer_has(f, 10, 100);
         polled(f, "billing", 3, "interpolated");
-        assert_shows(f, "interpolated", "3");
-        sonde_series_source_destroy(f->consumer.source);
-        free(f->consumer.process);
-        free(f->consumer.threads);
-        f->consumer.process = f->consumer.threads = NULL;
+        assert_shows(f, "measured", "");
+        consumer_end(f);
     }
 }
 
@@ -211,7 +256,7 @@ static void a_queue_without_groups_joins_consumers_without(void **state) {
     polled(f, NULL, -1, NULL);
     consumer_has(f, 4, 6);
     polled(f, NULL, -1, NULL);
-    assert_non_null(strstr(shown(f), "estimate=\"exact\""));
+    assert_non_null(strstr(shown(f), "estimate=\"measured\""));
     assert_non_null(strstr(shown(f), "} 1.5\n"));
 }
 
@@ -220,12 +265,12 @@ static void totals_that_fall_say_nothing(void **state) {
     consumer_start(f, "kafka", "orders", "billing");
     consumer_has(f, 100, 900);
     polled(f, "billing", 3, "interpolated");
-    consumer_has(f, 5, 10); /* another process in its place */
+    consumer_has(f, 5, 10);
     polled(f, "billing", 3, "interpolated");
-    assert_shows(f, "interpolated", "3");
+    assert_shows(f, "measured", "");
     consumer_has(f, 6, 12);
     polled(f, "billing", 3, "interpolated");
-    assert_shows(f, "exact", "2");
+    assert_shows(f, "measured", "2");
 }
 
 static void groups_that_are_gone_are_forgotten(void **state) {
@@ -245,8 +290,10 @@ static void groups_that_are_gone_are_forgotten(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_measured_since_the_last_poll_takes_the_place_of_the_estimate, setup,
+        cmocka_unit_test_setup_teardown(what_was_measured_since_the_last_poll_stands_beside_the_estimate, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(consumers_count_from_when_they_are_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(lags_of_one_name_are_not_joined, setup, teardown),
         cmocka_unit_test_setup_teardown(groups_are_joined_by_system_destination_and_group_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_queue_without_groups_joins_consumers_without, setup, teardown),
         cmocka_unit_test_setup_teardown(totals_that_fall_say_nothing, setup, teardown),

@@ -142,6 +142,7 @@ static void process_links_every_message_and_measures_its_wait(void **state) {
     }
     prepare(SONDE_MESSAGING_PROCESS, "waited", 3);
     operation.consumer_group = sonde_text("group-a");
+    operation.subscription = sonde_text("sub-a");
     run();
     span_take("process waited", SONDE_SPAN_KIND_CONSUMER);
     span_has_number("messaging.batch.message_count", 3);
@@ -155,12 +156,12 @@ static void process_links_every_message_and_measures_its_wait(void **state) {
         assert_int_equal(span_pb->links[i]->n_attributes, 1);
         assert_int_equal(span_pb->links[i]->flags, 0x301);
     }
-    struct measured m = measured("sonde.messaging.queue.time", "kafka", "waited", "group-a", NULL);
+    struct measured m = measured("sonde.messaging.queue.time", "kafka", "waited", "sub-a", "group-a", NULL);
     assert_int_equal(m.count, 3);
     assert_true(m.sum >= 5.9 && m.sum < 60);
     assert_int_equal(m.bounds, 0);
-    assert_int_equal(measured("messaging.client.consumed.messages", "waited", "group-a", NULL).count, 3);
-    assert_int_equal(measured("messaging.process.duration", "waited", "group-a", NULL).count, 1);
+    assert_int_equal(measured("messaging.client.consumed.messages", "waited", "sub-a", "group-a", NULL).count, 3);
+    assert_int_equal(measured("messaging.process.duration", "waited", "sub-a", "group-a", NULL).count, 1);
 }
 
 static void pulled_messages_are_counted_once(void **state) {
