@@ -55,15 +55,16 @@ static void trouble_set(struct sonde__kafka_lease *lease, rd_kafka_resp_err_t er
     bool connection = error == RD_KAFKA_RESP_ERR__TRANSPORT || error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
     uint64_t now = now_ns(lease);
     (void)pthread_mutex_lock(&lease->lock);
-    /* a password that is refused shows as a broken connection, too */
-    bool says_more = lease->trouble[0] && lease->trouble_until_ns == UINT64_MAX;
+    /* A password that is refused shows as a broken connection, too, and that as brokers that are all down. */
+    bool vague = lease->trouble[0] && connection && lease->trouble_until_ns == UINT64_MAX;
+    bool same = lease->trouble[0] && error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
     if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         (void)snprintf(lease->trouble, sizeof lease->trouble,
                        "Kafka: topic \"%.100s\" does not exist; it must be made for the lease, with one partition",
                        lease->name.topic);
-    else if (!connection || !says_more)
+    else if (!vague && !same)
         (void)snprintf(lease->trouble, sizeof lease->trouble, "Kafka: %.200s", text ? text : rd_kafka_err2str(error));
-    if (!connection || !says_more)
+    if (!vague)
         lease->trouble_until_ns = connection ? now + CONNECTION_NS : UINT64_MAX;
     (void)pthread_mutex_unlock(&lease->lock);
 }

@@ -17,7 +17,7 @@ import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 import brokers  # noqa: E402
 import rig  # noqa: E402
-from collect_rig import Watch, check_refused, wait_until  # noqa: E402
+from collect_rig import Watch, check_refused, liar, wait_until  # noqa: E402
 
 
 def redis(port, *words):
@@ -36,6 +36,12 @@ def polls_nothing(watch):
 def only_says_that_it_does_not(watch):
     return {n for n, _, _ in watch.series() if n.startswith("sonde_messaging_")} == {"sonde_messaging_poll_leader"} \
         and watch.value("poll_leader") == 0
+
+
+def one_of(one, another):
+    """The one that polls when exactly one does, and the other."""
+    wait_until(lambda: sorted([polls(one), polls(another)]) == [False, True], "one of them polls")
+    return (one, another) if polls(one) else (another, one)
 
 
 class Api(http.server.BaseHTTPRequestHandler):
@@ -185,8 +191,7 @@ def by_a_file():
         third = start()
         third.until(lambda: only_says_that_it_does_not(third), "the third does not")
         lease.unlink()  # what the second holds is worth nothing now; one of them makes a new one
-        wait_until(lambda: sorted([polls(second), polls(third)]) == [False, True], "one of them polls")
-        second, third = (second, third) if polls(second) else (third, second)
+        second, third = one_of(second, third)
         assert second.end() == 0, second.log()
         third.until(lambda: polls(third), "handed over at a stop")
         assert third.end() == 0, third.log()
@@ -236,11 +241,16 @@ def by_kafka():
         for _ in range(10):  # members that come do not move it
             assert polls(first) and not polls(second) and not polls(third)
         assert first.log().count('msg="has the lease') == 1, first.log()
-        first.process.send_signal(signal.SIGKILL)
-        first.process.wait()
-        wait_until(lambda: sorted([polls(second), polls(third)]) == [False, True], "one of them takes over when its session is over")
-        second, third = (second, third) if polls(second) else (third, second)
-        assert second.end() == 0, second.log()
+        first.process.send_signal(signal.SIGSTOP)  # it misses its session, and does not know when it goes on
+        holder, other = one_of(second, third)
+        first.process.send_signal(signal.SIGCONT)
+        first.until(lambda: first.value("poll_leader") == 0, "it stops")
+        first.until(lambda: polls_nothing(first) and polls(holder), "the other goes on")
+        assert first.log().count('msg="has the lease') == 1 and holder.log().count('msg="has the lease') == 1
+        holder.process.send_signal(signal.SIGKILL)
+        holder.process.wait()
+        holder, third = one_of(first, other)  # when the session is over
+        assert holder.end() == 0, holder.log()
         third.until(lambda: polls(third), "handed over at a stop")
         kafka.processes[-1].send_signal(signal.SIGSTOP)  # half-dead: another may have it when the session is over
         third.until(lambda: third.value("poll_leader") == 0, "it stops")
@@ -249,6 +259,10 @@ def by_kafka():
         kafka.processes[-1].send_signal(signal.SIGKILL)
         tells(third, "Connect")
         assert third.end() == 0, third.log()
+        with liar() as port:  # a stop does not wait for what does not answer
+            half_dead = start(f"127.0.0.1:{port}")
+            half_dead.until(lambda: only_says_that_it_does_not(half_dead), "it does not poll")
+            assert half_dead.end() == 0, half_dead.log()
     check_refused('redis: {lease: "kafka:a:1/g"}', "lease", "kafka:HOST:PORT")
     check_refused('redis: {lease: "kafka:a:1/g/t", lease_properties: {no.such: x}}', "collector", "lease_properties.no.such")
 
