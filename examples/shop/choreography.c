@@ -11,26 +11,33 @@
 /* What orders did for the last so many sagas. A real shop would have it beside the order in its database, by
  * sonde_saga_save(). */
 #define KEPT_MAX 256u
-static struct sonde_saga kept[KEPT_MAX];
+static struct kept {
+    struct sonde_saga saga;
+    bool is_undone;
+} kept[KEPT_MAX];
 static unsigned kept_next;
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void keep(const struct sonde_saga *saga) {
     pthread_mutex_lock(&kept_lock);
-    kept[kept_next++ % KEPT_MAX] = *saga;
+    kept[kept_next++ % KEPT_MAX] = (struct kept){*saga, false};
     pthread_mutex_unlock(&kept_lock);
 }
 
-static bool find(const char *id, struct sonde_saga *ret_saga) {
-    bool is_found = false;
+/* Gives the steps out to be undone, once: shipping may tell of a saga twice, in two entries. */
+enum found { UNKNOWN, TO_UNDO, UNDONE };
+static enum found take(const char *id, struct sonde_saga *ret_saga) {
+    enum found found = UNKNOWN;
     pthread_mutex_lock(&kept_lock);
-    for (unsigned i = 0; i < KEPT_MAX && !is_found; i++) {
-        is_found = strcmp(kept[i].id, id) == 0;
-        if (is_found)
-            *ret_saga = kept[i];
+    for (unsigned i = 0; i < KEPT_MAX && found == UNKNOWN; i++) {
+        if (strcmp(kept[i].saga.id, id) != 0)
+            continue;
+        found = kept[i].is_undone ? UNDONE : TO_UNDO;
+        *ret_saga = kept[i].saga;
+        kept[i].is_undone = true;
     }
     pthread_mutex_unlock(&kept_lock);
-    return is_found;
+    return found;
 }
 
 unsigned shop_order_by_stream(struct shop_order *order, const char **ret_error) {
@@ -60,10 +67,11 @@ static void unshipped(struct shop_consumer *consumer, const struct shop_entry *e
     (void)sonde_extract(&entry->carrier, &context);
     if (sonde_saga_join(&saga, &context) != 0)
         return;
-    if (!find(saga.id, &mine)) {
+    enum found found = take(saga.id, &mine);
+    if (found == UNKNOWN)
         sonde_saga_end(&saga, SONDE_SAGA_FAILED); /* we came after: somebody must look at it */
+    if (found != TO_UNDO)
         return;
-    }
     bool on_account = strcmp(shop_entry_field(entry, "payment"), "account") == 0;
     struct shop_order order = {.id = shop_entry_field(entry, "order"),
                                .amount = strtod(shop_entry_field(entry, "amount"), NULL),

@@ -3,6 +3,7 @@
 usage: demo.py --build BUILD [--check]"""
 import argparse
 import json
+import re
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ from traces import BY_STREAM, REJECTION, SERVICES, Traces
 RATE = 40
 CHECK_SECONDS = 6
 TROUBLE = {"PAYMENTS_FAIL_RATE": 0.1, "PAYMENTS_SLOW_RATE": 0.05, "PAYMENTS_OUTAGE_AFTER": 2, "PAYMENTS_OUTAGE_FOR": 1.5,
-           "ORDERS_BY_STREAM": 0.5, "SHIPPING_FAIL_RATE": 0.1}
+           "PAYMENTS_LOST_RATE": 0.05, "ORDERS_BY_STREAM": 0.5, "SHIPPING_FAIL_RATE": 0.1}
 
 
 def say(text):
@@ -24,9 +25,17 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
+def repeated_payments(stage):
+    """How many requests `payments` knew again by their idempotency key."""
+    return sum(int(float(value)) for labels, value in
+               re.findall(r"^sonde_idempotency_request_total{(.*)} (\S+)$", stage.get("/metrics"), re.M)
+               if 'sonde_idempotency_result="replay"' in labels and 'sonde_resilience_name="payments"' in labels)
+
+
 def verdict(stage, accepted, refused):
     """What --check reports; traffic has ended."""
     wait_until(stage.shipped, 20, "every order shipped")
+    repeated = wait_until(lambda: repeated_payments(stage), 10, "a payment that was asked for again")
     stage.stop_shop()  # clean ends: what they still held is delivered
 
     def all_joined():
@@ -66,6 +75,8 @@ def verdict(stage, accepted, refused):
         "breaker": [f"{t['from']}->{t['to']}" for t in stage.sink.transitions("payments")],
         "rejected": sum(s["name"] == REJECTION for s in spans),
         "sagas": sagas,
+        "repeated": repeated,
+        "paid_twice": sum(number > 1 for number in traces.payments().values()),
         "fallbacks": sum(s["attributes"].get("shop.payment.method") == "account" for s in spans),
     }
 
@@ -87,7 +98,8 @@ def check(stage):
                   and not led.get("failed") and not by_stream.get("failed"))
     good = (result["services"] == 3 and result["traces"] > 0 and result["joined"] == result["traces"] and result["lost"] == 0
             and result["ledger_balances"] and not result["complaints"] and counts["accepted"] == len(accepted)
-            and breaker_did_all and both_sagas and result["rejected"] and result["fallbacks"])
+            and breaker_did_all and both_sagas and result["rejected"] and result["fallbacks"]
+            and result["repeated"] and not result["paid_twice"])
     print(json.dumps(result), flush=True)
     return 0 if good else 1
 

@@ -14,7 +14,8 @@ static size_t discard(char *data, size_t size, size_t count, void *user) {
     return size * count;
 }
 
-long shop_post(const char *url, const char *json, const struct sonde_policy_call *call, bool *ret_timed_out) {
+long shop_post(const char *url, const char *json, const struct sonde_idempotency_key *key,
+               const struct sonde_policy_call *call, bool *ret_timed_out) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, once_init);
     CURL *curl = curl_easy_init();
@@ -27,6 +28,7 @@ long shop_post(const char *url, const char *json, const struct sonde_policy_call
     span.resend_count = call->attempt - 1;
     sonde_http_client_start(&span, &carrier); /* its context is in the headers now */
     sonde_policy_describe(call, &span.span);
+    (void)sonde_idempotency_key_write(key, SONDE_IDEMPOTENCY_HTTP, &carrier);
 
     long timeout_ms = call->timeout_ns == SONDE_TIMEOUT_NONE ? 10000 : (long)(call->timeout_ns / 1000000) + 1;
     CURLcode code = CURLE_OUT_OF_MEMORY;

@@ -46,9 +46,11 @@ static enum MHD_Result header_visit(void *user, enum MHD_ValueKind kind, const c
     return MHD_YES;
 }
 
-/* Starts the server span: a child of the span that the headers tell of. It began when the headers had come. */
+/* Starts the server span: a child of the span that the headers tell of. It began when the headers had come.
+ * ret_key: the request's, or none. */
 static void span_start(struct sonde_http_server *span, const struct shop_server *server,
-                       struct MHD_Connection *connection, const struct exchange *exchange) {
+                       struct MHD_Connection *connection, const struct exchange *exchange,
+                       struct sonde_idempotency_key *ret_key) {
     struct header_list list = {.count = 0};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, header_visit, &list);
     struct sonde_http_headers headers = {.headers = list.items, .count = list.count};
@@ -58,6 +60,7 @@ static void span_start(struct sonde_http_server *span, const struct shop_server 
     span->server_port = (uint16_t)strtol(server->port, NULL, 10);
     span->start_unix_ns = exchange->started_unix_ns;
     sonde_http_server_start(span, &carrier);
+    (void)sonde_idempotency_key_read(&carrier, ret_key);
 }
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, json_t *body) {
@@ -92,14 +95,15 @@ static enum MHD_Result serve(const struct shop_server *server, struct MHD_Connec
     span.path = sonde_text(path);
     if (route)
         span.route = sonde_text(route->route);
-    span_start(&span, server, connection, exchange);
+    struct sonde_idempotency_key key;
+    span_start(&span, server, connection, exchange, &key);
 
     json_t *reply = NULL;
     unsigned status = MHD_HTTP_NOT_FOUND;
     if (exchange->too_big) {
         status = MHD_HTTP_CONTENT_TOO_LARGE;
     } else if (route) {
-        struct shop_request request = {json_loadb(exchange->body, exchange->size, 0, NULL), &span.span};
+        struct shop_request request = {json_loadb(exchange->body, exchange->size, 0, NULL), &span.span, key};
         status = route->handle(&request, &reply);
         json_decref(request.body);
     }

@@ -20,6 +20,7 @@ struct shop_order {
     const char *id;
     double amount;
     enum shop_payment payment;
+    struct sonde_idempotency_key key; /* of the step that is being made or undone */
 };
 
 /** A step. make and undo give NULL, or what went wrong. */
@@ -27,6 +28,7 @@ struct shop_step {
     const char *name;
     const char *(*make)(struct shop_order *order), *(*undo)(struct shop_order *order);
     unsigned status; /* of the answer, when it fails */
+    bool is_asked;   /* another service is asked for it, with an idempotency key */
 };
 enum { SHOP_RESERVE = 0, SHOP_CHARGE, SHOP_SHIP, SHOP_STEP_COUNT };
 

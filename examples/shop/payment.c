@@ -7,7 +7,10 @@
  *   bulkhead   at most so many at once: slow payments do not take all threads of `orders`
  *   timeout    of each attempt
  *
- * There is no deadline for a whole call, so that nobody waits for a breaker to close: the fallback answers at once. */
+ * A payment has no deadline for the whole call, so that nobody waits for a breaker to close: the fallback answers at
+ * once. A refund has one: it must be made, so it waits to be one of the breaker's probes.
+ * An attempt that nobody heard the end of may have been made. So all attempts have one idempotency key, by which
+ * `payments` knows them again. */
 #include "shop.h"
 #include <sonde/resilience/policy.h>
 #include <stdio.h>
@@ -15,6 +18,7 @@
 
 #define MS              UINT64_C(1000000)
 #define ON_ACCOUNT_MOST 50.0
+#define REFUND_WITHIN   (10000 * MS)
 
 static char payments_url[256], refunds_url[256];
 static struct sonde_policy policy = SONDE_POLICY_INIT;
@@ -66,15 +70,17 @@ void shop_payment_prepare(const char *service_url) {
 struct payment {
     const char *url;
     const json_t *order;
+    const struct sonde_idempotency_key *key;
     char *json;
 };
 
 static enum sonde_outcome attempt(void *arg, struct sonde_policy_attempt *attempt) {
     const struct payment *payment = arg;
-    long status = shop_post(payment->url, payment->json, attempt->call, &attempt->timed_out);
+    long status = shop_post(payment->url, payment->json, payment->key, attempt->call, &attempt->timed_out);
     if (status >= 200 && status < 300)
         return SONDE_OUTCOME_SUCCESS;
-    return status == 0 || status >= 500 ? SONDE_OUTCOME_FAILURE : SONDE_OUTCOME_IGNORED; /* 4xx: our own mistake */
+    bool is_theirs = status == 0 || status >= 500 || status == 409;   /* 409: an earlier attempt is still under way */
+    return is_theirs ? SONDE_OUTCOME_FAILURE : SONDE_OUTCOME_IGNORED; /* other 4xx: our own mistake */
 }
 
 static enum sonde_outcome on_account(void *arg, enum sonde_policy_cause cause) {
@@ -84,24 +90,24 @@ static enum sonde_outcome on_account(void *arg, enum sonde_policy_cause cause) {
     return is_small ? SONDE_OUTCOME_SUCCESS : SONDE_OUTCOME_FAILURE;
 }
 
-/* fallback  NULL: there is none */
-static enum sonde_policy_step run(const char *url, const json_t *order,
-                                  enum sonde_outcome (*fallback)(void *arg, enum sonde_policy_cause cause)) {
-    struct payment payment = {url, order, json_dumps(order, JSON_COMPACT)};
-    struct sonde_policy_work work = SONDE_POLICY_WORK_INIT;
+static enum sonde_policy_step run(struct payment payment, struct sonde_policy_work work) {
+    payment.json = json_dumps(payment.order, JSON_COMPACT);
     work.attempt = attempt;
-    work.fallback = fallback;
     work.arg = &payment;
     enum sonde_policy_step step = payment.json ? sonde_policy_run(&policy, &work) : SONDE_POLICY_FAILED;
     free(payment.json);
     return step;
 }
 
-enum shop_payment shop_payment_take(const json_t *order) {
-    enum sonde_policy_step step = run(payments_url, order, on_account);
+enum shop_payment shop_payment_take(const json_t *order, const struct sonde_idempotency_key *key) {
+    struct sonde_policy_work work = SONDE_POLICY_WORK_INIT;
+    work.fallback = on_account;
+    enum sonde_policy_step step = run((struct payment){.url = payments_url, .order = order, .key = key}, work);
     return step == SONDE_POLICY_DONE ? SHOP_PAID : step == SONDE_POLICY_FALLBACK ? SHOP_ON_ACCOUNT : SHOP_UNPAID;
 }
 
-bool shop_payment_refund(const json_t *order) {
-    return run(refunds_url, order, NULL) == SONDE_POLICY_DONE;
+bool shop_payment_refund(const json_t *order, const struct sonde_idempotency_key *key) {
+    struct sonde_policy_work work = SONDE_POLICY_WORK_INIT;
+    work.deadline = sonde_deadline_in(REFUND_WITHIN);
+    return run((struct payment){.url = refunds_url, .order = order, .key = key}, work) == SONDE_POLICY_DONE;
 }

@@ -12,6 +12,7 @@
 #define SHOP_H
 
 #include <jansson.h>
+#include <sonde/resilience/idempotency.h>
 #include <sonde/resilience/policy.h>
 #include <sonde/sonde.h>
 
@@ -43,6 +44,7 @@ void shop_span_fail(struct sonde_span *span, const char *type, const char *messa
 struct shop_request {
     json_t *body;
     struct sonde_span *span; /* the server span, current during the call */
+    struct sonde_idempotency_key key; /* of the header Idempotency-Key; size 0 = none */
 };
 /** Returns the status; *ret_body is the JSON answer, owned by the server then. */
 typedef unsigned (*shop_handler)(const struct shop_request *request, json_t **ret_body);
@@ -61,10 +63,12 @@ void shop_server_stop(struct shop_server *server);
 /* --- http_client.c: libcurl --- */
 
 /** Posts JSON with a client span of its own and the trace context in the headers.
+ *  key            borrowed: goes with it as Idempotency-Key, the same for every attempt.
  *  call           borrowed: which attempt this is, and how long it may take.
  *  ret_timed_out  set to true when it took longer.
  *  Returns the status; 0 when there was no answer. */
-long shop_post(const char *url, const char *json, const struct sonde_policy_call *call, bool *ret_timed_out);
+long shop_post(const char *url, const char *json, const struct sonde_idempotency_key *key,
+               const struct sonde_policy_call *call, bool *ret_timed_out);
 
 /* --- payment.c: the guarded call of `payments` --- */
 
@@ -76,9 +80,10 @@ enum shop_payment {
 
 /** Makes the policy. url: of the service; borrowed. */
 void shop_payment_prepare(const char *url);
-/** Has an order paid. Blocks: up to three attempts of at most 2 s, and the waits between them. Any thread. */
-enum shop_payment shop_payment_take(const json_t *order);
-/** Gives the money back. Likewise, and without a fallback. */
-bool shop_payment_refund(const json_t *order);
+/** Has an order paid, once however often it is tried. Blocks: up to three attempts of at most 2 s, and the waits between
+ * them. Any thread. key: of this payment; borrowed. */
+enum shop_payment shop_payment_take(const json_t *order, const struct sonde_idempotency_key *key);
+/** Gives the money back, once. Likewise, without a fallback: it waits for an open breaker, 10 s in all. */
+bool shop_payment_refund(const json_t *order, const struct sonde_idempotency_key *key);
 
 #endif

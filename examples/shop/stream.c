@@ -108,6 +108,15 @@ static bool acknowledge(struct shop_consumer *consumer, const struct batch *batc
     return reply != NULL;
 }
 
+/* A stream delivers at least once: an entry that was not acknowledged, or that somebody had delivered anew, comes again. */
+static void handle(struct shop_consumer *consumer, const struct shop_entry *entry) {
+    struct sonde_dedup_ticket ticket;
+    if (sonde_dedup_begin(consumer->seen, sonde_text(entry->id), 0, &ticket) != SONDE_IDEMPOTENCY_FIRST)
+        return;
+    consumer->handle(consumer, entry);
+    (void)sonde_dedup_done(&ticket);
+}
+
 static void process(struct shop_consumer *consumer, struct batch *batch) {
     struct sonde_messaging process;
     prepare(&process, SONDE_MESSAGING_PROCESS, consumer, batch);
@@ -116,7 +125,7 @@ static void process(struct shop_consumer *consumer, struct batch *batch) {
     for (size_t i = 0; i < batch->count; i++) {
         const struct shop_entry entry = {batch->entries[i]->element[0]->str, batch->entries[i]->element[1],
                                          batch->messages[i].carrier};
-        consumer->handle(consumer, &entry);
+        handle(consumer, &entry);
     }
     if (!acknowledge(consumer, batch))
         process.error_type = "NotAcknowledged"; /* the group will see these again */
@@ -174,6 +183,11 @@ bool shop_consumer_join(struct shop_consumer *consumer) {
 void shop_consumer_run(struct shop_consumer *consumer) {
     struct batch batch;
     const char *from = "0";
+    struct sonde_dedup_options options = SONDE_DEDUP_OPTIONS_INIT;
+    options.name = consumer->stream;
+    options.capacity = 10000;
+    options.ttl_ns = UINT64_C(3600000000000);
+    (void)sonde_dedup_create(&options, &consumer->seen);
     (void)shop_consumer_join(consumer);
     while (!consumer->stopped(0)) {
         if (receive(consumer, from, &batch))

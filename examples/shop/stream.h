@@ -6,6 +6,7 @@
 
 #include "redis.h"
 #include "shop.h"
+#include <sonde/resilience/idempotency.h>
 
 /** XADD stream MAXLEN ~ 100000 * field value ..., with the current context. Not for use by two threads at once.
  *  pairs: field, value, ...; count: strings in it, at most 12. Returns false when it was not sent. */
@@ -21,10 +22,12 @@ struct shop_entry {
 const char *shop_entry_field(const struct shop_entry *entry, const char *name);
 
 /** A member of a consumer group. All borrowed.
- *  handle   called for each entry; a batch is acknowledged after its last.
+ *  handle   called for each entry, once though the stream gives it again; a batch is acknowledged after its last.
+ *  seen     the entries that were handled; shop_consumer_run() makes it, by the stream's name.
  *  stopped  true = end; waits up to timeout_ms for that. */
 struct shop_consumer {
     struct shop_redis redis;
+    struct sonde_dedup seen;
     const char *stream, *group, *name;
     void (*handle)(struct shop_consumer *consumer, const struct shop_entry *entry);
     bool (*stopped)(int timeout_ms);

@@ -30,6 +30,11 @@ class Traces:
             span = self.parent(span)
         return span
 
+    def payments(self):
+        """How often money was taken in each trace that has an order: {trace id: number}."""
+        traces = [top["trace_id"] for top in self.by_order.values()]
+        return {trace: sum(s["name"] == "authorize card" and s["status"] != 2 for s in self.by_trace[trace]) for trace in traces}
+
     def why_not_joined(self, order):
         """None when the order's spans in all three services hang together, else the reason."""
         top = self.by_order.get(order)

@@ -341,8 +341,72 @@ def saga_by_stream(stage):
     must_balance(stage)
 
 
+def redis_command(stage, *words):
+    out = subprocess.run(["redis-cli", "-p", str(stage.redis_port), "--json", *words], capture_output=True, text=True,
+                         check=True, timeout=30).stdout
+    return json.loads(out)
+
+
+def asked(stage, deduplicator):
+    """What became of the requests or messages that a deduplicator saw: {result: number}, of those that came."""
+    return {labels["sonde_idempotency_result"]: value for labels, value in series(stage, "sonde_idempotency_request_total")
+            if labels["sonde_resilience_name"] == deduplicator and value}
+
+
+def once(stage):
+    """A payment whose answer is lost is asked for again, and taken once; a message that comes again, or is sent again, has
+    the money given back once."""
+    stage.start_all(**QUIET, ORDERS_BY_STREAM=1, SHIPPING_FAIL_RATE=1, PAYMENTS_LOST_RATE=1)
+    assert post_order(stage, "twice", 60) == 201
+    wait_until(lambda: stage.sagas().get("order-by-stream", {}).get("compensated") == 1, 30, "undone")
+    assert redis_command(stage, "XGROUP", "SETID", "orders.unshipped", "orders", "0") == "OK"
+    wait_until(lambda: asked(stage, "orders.unshipped") == {"first": 1, "replay": 1}, 30, "the entry came again")
+    (_, fields), = redis_command(stage, "XRANGE", "orders.unshipped", "-", "+")
+    redis_command(stage, "XADD", "orders.unshipped", "*", *fields)
+    wait_until(lambda: asked(stage, "orders.unshipped") == {"first": 2, "replay": 1}, 30, "another entry told the same")
+    wait_until(stage.shipped, 20, "all acknowledged")
+    stage.stop_shop()
+    wait_until(lambda: stage.ledger().settled(), 15, "nothing queued or in flight")
+    spans = sorted(stage.sink.spans(), key=lambda s: s["start"])
+
+    def told(name, key):
+        return [s["attributes"].get(key) for s in spans if s["name"] == name and s["service"] == "payments"]
+    assert told("POST /payments", "http.response.status_code") == [504, 200]
+    assert told("POST /payments", "sonde.idempotency.result") == ["first", "replay"]
+    assert told("POST /refunds", "sonde.idempotency.result") == ["first"]
+    assert len(told("authorize card", "shop.payment.amount")) == 1
+    keys = set(told("POST /payments", "sonde.idempotency.key"))
+    step = next(s for s in spans if s["name"] == "charge" and s["attributes"]["sonde.saga.action"] == "forward")
+    assert keys == {step["attributes"]["sonde.saga.idempotency.key"]} and not keys & set(told("POST /refunds", "sonde.idempotency.key"))
+    ended = stage.sagas()["order-by-stream"]
+    assert ended["compensated"] == 1 and not ended.get("failed"), ended
+
+
+def refund_waits(stage):
+    """Money goes back though the breaker is open: a refund waits to be a probe."""
+    stage.start_all(**QUIET, ORDERS_BY_STREAM=1, SHIPPING_FAIL_RATE=1, PAYMENTS_OUTAGE_AFTER=1, PAYMENTS_OUTAGE_FOR=600)
+    shipping = stage.running["shipping"].child
+    shipping.send_signal(signal.SIGSTOP)
+    assert post_order(stage, "paid", 60) == 201
+    load = stage.start_load(40)
+    wait_until(lambda: by_label(stage, "sonde_circuit_breaker_state", "state").get("open"), 60, "open")
+    shipping.send_signal(signal.SIGCONT)
+
+    def refunds():
+        return [s["attributes"]["shop.order.id"] for s in stage.sink.spans() if s["name"] == "POST /refunds"]
+    wait_until(lambda: "paid" in refunds(), 60, "the money is back")
+    load.child.send_signal(signal.SIGTERM)
+    load.line("accepted ")
+    stage.stop("load")
+    wait_until(stage.shipped, 30, "all undone")
+    assert refunds().count("paid") == 1
+    wait_until(lambda: stage.sagas()["order-by-stream"].get("compensated"), 30, "the agent's count")
+    assert not stage.sagas()["order-by-stream"].get("failed"), stage.sagas()
+    must_balance(stage)
+
+
 CASES = [agent_absent, agent_late, agent_restarted, agent_killed, sigterm_drains, queue_full, metrics_listed, outage, saga,
-         saga_by_stream]
+         saga_by_stream, once, refund_waits]
 
 if __name__ == "__main__":
     case = {c.__name__: c for c in CASES}[sys.argv[2]]
