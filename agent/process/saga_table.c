@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define SLAB_SAGAS   1024u /* 170 KiB: what a quiet agent has at most for its few sagas */
+#define SLAB_SAGAS   1024u /* 200 KiB: what a quiet agent has at most for its few sagas */
 #define BUCKETS_MIN  1024u
 #define START_AGE_NS (UINT64_C(30) * 86400 * 1000000000u) /* no saga is believed to be older when it is first seen */
 
@@ -25,7 +25,7 @@ struct sonde__saga_table {
     uint32_t slab_count, bucket_count, made, free; /* entries ever used; chain of the free ones, index + 1 */
     struct list lists[SONDE__SAGA_STATE_COUNT];
     struct sonde__saga_types types;
-    uint64_t lost[SONDE__SAGA_LOST_COUNT];
+    uint64_t lost[SONDE__SAGA_LOST_COUNT], ended[SONDE__SAGA_OUTCOMES];
 };
 
 static struct sonde__saga *at(const struct sonde__saga_table *table, uint32_t number) {
@@ -64,22 +64,17 @@ static void list_remove(struct sonde__saga_table *table, uint32_t number) {
     list->count--;
 }
 
-static bool is_live(const struct sonde__saga *saga) {
-    return saga->state != SONDE__SAGA_ENDED;
-}
-
-static void live_add(struct sonde__saga_table *table, const struct sonde__saga *saga, int64_t number) {
-    if (is_live(saga))
-        table->types.items[saga->type]->live[saga->state] += (uint64_t)number;
+static void kept_add(struct sonde__saga_table *table, const struct sonde__saga *saga, int64_t number) {
+    table->types.items[saga->type]->kept[saga->state] += (uint64_t)number;
 }
 
 /* The only place where a state changes, and the place in the lists. */
 static void move(struct sonde__saga_table *table, uint32_t number, enum sonde__saga_state state) {
     struct sonde__saga *saga = at(table, number);
     list_remove(table, number);
-    live_add(table, saga, -1);
+    kept_add(table, saga, -1);
     saga->state = (uint8_t)state;
-    live_add(table, saga, 1);
+    kept_add(table, saga, 1);
     list_add(table, number);
 }
 
@@ -106,7 +101,7 @@ static void chain_remove(struct sonde__saga_table *table, uint32_t number) {
 
 static void let_go(struct sonde__saga_table *table, uint32_t number) {
     struct sonde__saga *saga = at(table, number);
-    live_add(table, saga, -1);
+    kept_add(table, saga, -1);
     list_remove(table, number);
     chain_remove(table, number);
     saga->chain = table->free;
@@ -182,7 +177,7 @@ static uint32_t saga_add(struct sonde__saga_table *table, uint64_t hash, struct 
     uint32_t *bucket = bucket_of(table, hash);
     saga->chain = *bucket;
     *bucket = number;
-    live_add(table, saga, 1);
+    kept_add(table, saga, 1);
     list_add(table, number);
     return number;
 }
@@ -198,13 +193,14 @@ static bool key_add(struct sonde__saga *saga, uint64_t step_key) {
     return true;
 }
 
-static void type_learn(struct sonde__saga_table *table, struct sonde__saga *saga, struct sonde_bytes name) {
+static void type_learn(struct sonde__saga_table *table, struct sonde__saga *saga, struct sonde_bytes name,
+                       uint64_t now_unix_ns) {
     if (saga->type != SONDE__SAGA_TYPE_UNKNOWN || name.size == 0)
         return;
-    live_add(table, saga, -1);
-    saga->type = sonde__saga_types_find(&table->types, &table->options.alloc, name);
+    kept_add(table, saga, -1);
+    saga->type = sonde__saga_types_find(&table->types, &table->options.alloc, name, now_unix_ns);
     saga->step = 0; /* was one of the unknown type */
-    live_add(table, saga, 1);
+    kept_add(table, saga, 1);
 }
 
 static void step_take(struct sonde__saga_table *table, struct sonde__saga *saga,
@@ -250,7 +246,8 @@ void sonde__saga_table_take(struct sonde__saga_table *table, const struct sonde_
         return;
     }
     struct sonde__saga *saga = at(table, number);
-    type_learn(table, saga, event->type);
+    type_learn(table, saga, event->type, now_unix_ns);
+    table->types.items[saga->type]->seen_ns = now_ns;
     if (event->is_step)
         step_take(table, saga, event);
     if (saga->state == SONDE__SAGA_ENDED)
@@ -258,8 +255,10 @@ void sonde__saga_table_take(struct sonde__saga_table *table, const struct sonde_
     first_take(saga, event->start_unix_ns, now_unix_ns);
     context_take(saga, event);
     saga->seen_ns = now_ns;
-    if (event->outcome < SONDE__SAGA_OUTCOMES)
+    if (event->outcome < SONDE__SAGA_OUTCOMES) {
         table->types.items[saga->type]->ended[event->outcome]++;
+        table->ended[event->outcome]++;
+    }
     move(table, number, event->outcome < SONDE__SAGA_OUTCOMES ? SONDE__SAGA_ENDED : SONDE__SAGA_ACTIVE);
 }
 
@@ -354,6 +353,9 @@ const struct sonde__saga_type *sonde__saga_table_type(const struct sonde__saga_t
 }
 const char *sonde__saga_step_name(const struct sonde__saga_table *table, const struct sonde__saga *saga) {
     return saga->step ? table->types.items[saga->type]->steps[saga->step].name : "";
+}
+uint64_t sonde__saga_table_ended(const struct sonde__saga_table *table, enum sonde__saga_outcome outcome) {
+    return table->ended[outcome];
 }
 uint64_t sonde__saga_table_lost(const struct sonde__saga_table *table, enum sonde__saga_lost reason) {
     return table->lost[reason];

@@ -8,7 +8,8 @@
  *
  * The ended stay as long as the timeout, so that records that come late do not begin them anew. When the table is full
  * the oldest of the ended goes, then the stuck one, then the active one that was quiet for longest: those two are lost,
- * and counted. No I/O, no clock: time is handed in. */
+ * and counted. A type of which there is no saga in the table gives its place to a new one when the places are short, the
+ * one that was quiet for longest first. No I/O, no clock: time is handed in. */
 #ifndef SONDE_AGENT_SAGA_TABLE_H
 #define SONDE_AGENT_SAGA_TABLE_H
 
@@ -17,7 +18,7 @@
 
 #define SONDE__SAGA_TYPES_MAX 64u /* the first two are the unknown one, and the one of all that have no room */
 #define SONDE__SAGA_STEPS_MAX 32u /* of a type; the first takes those that have no room */
-#define SONDE__SAGA_KEYS_MAX  8u  /* steps of a saga that are told apart, the last ones */
+#define SONDE__SAGA_KEYS_MAX  16u /* steps of a saga that are told apart, the last ones: what libsonde remembers */
 #define SONDE__SAGA_OTHER     "_OTHER"
 #define SONDE__SAGA_UNKNOWN   "unknown"
 
@@ -56,9 +57,11 @@ struct sonde__saga_step {
 
 struct sonde__saga_type {
     char name[SONDE__SAGA_TEXT_SIZE_MAX + 1];
-    uint64_t live[2];                     /* SONDE__SAGA_ACTIVE, SONDE__SAGA_STUCK: now */
-    uint64_t ended[SONDE__SAGA_OUTCOMES]; /* ever */
-    uint64_t oldest_unix_ns;              /* of the live; sonde__saga_table_oldest() fills it. 0 = none */
+    uint64_t kept[SONDE__SAGA_STATE_COUNT]; /* sagas in the table, by state */
+    uint64_t ended[SONDE__SAGA_OUTCOMES];   /* since it has its place */
+    uint64_t start_unix_ns;                 /* when it took the place of another; 0 = it was the first there */
+    uint64_t seen_ns;                       /* monotonic: of its last record */
+    uint64_t oldest_unix_ns;                /* of the live; sonde__saga_table_oldest() fills it. 0 = none */
     struct sonde__saga_step steps[SONDE__SAGA_STEPS_MAX];
     uint32_t step_count;
 };
@@ -88,10 +91,12 @@ uint64_t sonde__saga_table_age(struct sonde__saga_table *table, uint64_t now_ns,
 /** Brings oldest_unix_ns of all types up to date: looks at every saga. */
 void sonde__saga_table_oldest(struct sonde__saga_table *table);
 
-/** Types 0.. in order of their coming, NULL past the last. Good until the table is destroyed. */
+/** Types 0.. by place, NULL past the last. Good until the next take: another may get the place then. */
 const struct sonde__saga_type *sonde__saga_table_type(const struct sonde__saga_table *table, uint32_t index);
 const char *sonde__saga_step_name(const struct sonde__saga_table *table,
                                   const struct sonde__saga *saga); /* "" = none */
+/** Sagas of all types that ended so, ever. */
+uint64_t sonde__saga_table_ended(const struct sonde__saga_table *table, enum sonde__saga_outcome outcome);
 uint64_t sonde__saga_table_lost(const struct sonde__saga_table *table, enum sonde__saga_lost reason);
 uint32_t sonde__saga_table_count(const struct sonde__saga_table *table, enum sonde__saga_state state);
 /** NULL when the table does not have it. */

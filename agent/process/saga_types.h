@@ -11,9 +11,11 @@ struct sonde__saga_types {
 };
 enum { SONDE__SAGA_TYPE_UNKNOWN = 0, SONDE__SAGA_TYPE_OTHER = 1 };
 
-/** The type of that name, made when there is room; the unknown one for an empty name, else that of all others. */
+/** The type of that name, made when there is room or one that no saga in the table is of; the unknown one for an empty
+ *  name, else that of all others.
+ *  now_unix_ns  when it begins to count, if it takes the place of another. */
 uint16_t sonde__saga_types_find(struct sonde__saga_types *types, const struct sonde_alloc *alloc,
-                                struct sonde_bytes name);
+                                struct sonde_bytes name, uint64_t now_unix_ns);
 /** The step of that name, made when there is room, else 0. */
 uint16_t sonde__saga_type_step(struct sonde__saga_type *type, struct sonde_bytes name);
 /** Makes the first two types. Returns 0, -ENOMEM. */

@@ -34,7 +34,7 @@ static const struct sonde_option options[] = {
     ROW(DURATION, forget_ns, "forget_after", .default_text = "24h", .min = 100, .max = 366.0 * 86400000,
         .sentence = "Time without a record of a saga after which it is no longer waited for; more than timeout."),
     ROW(INT, sagas_max, "sagas_max", .default_text = "100000", .min = 1, .max = 10000000,
-        .sentence = "Sagas that are kept, some 180 bytes each; when there are more the ones that ended go first, then "
+        .sentence = "Sagas that are kept, some 210 bytes each; when there are more the ones that ended go first, then "
                     "those that were quiet for longest."),
     SONDE_OPTION_END,
 };
@@ -63,6 +63,7 @@ static uint64_t unix_of(const struct sagas *sagas) {
 #define TYPE_LABELS 1u
 struct writer {
     struct sagas *sagas;
+    uint64_t start_unix_ns;
     struct sonde_attribute attributes[3];
 };
 
@@ -99,7 +100,7 @@ static void set(struct writer *writer, const struct metric *metric, size_t label
                                              .is_double = metric->is_double,
                                              .int64 = (int64_t)number,
                                              .float64 = real,
-                                             .start_unix_ns = writer->sagas->start_unix_ns};
+                                             .start_unix_ns = writer->start_unix_ns};
     (void)sonde_series_set(writer->sagas->env.source, &value); /* out of memory: absent this time */
 }
 
@@ -118,7 +119,7 @@ static void set_steps(struct writer *writer, const struct sonde__saga_type *type
 }
 
 static bool is_seen(const struct sonde__saga_type *type) {
-    uint64_t sum = type->live[SONDE__SAGA_ACTIVE] + type->live[SONDE__SAGA_STUCK] + type->step_count - 1;
+    uint64_t sum = type->kept[SONDE__SAGA_ACTIVE] + type->kept[SONDE__SAGA_STUCK] + type->step_count - 1;
     for (unsigned outcome = 0; outcome < SONDE__SAGA_OUTCOMES; outcome++)
         sum += type->ended[outcome];
     return sum > 0;
@@ -126,8 +127,9 @@ static bool is_seen(const struct sonde__saga_type *type) {
 
 static void set_type(struct writer *writer, const struct sonde__saga_type *type, uint64_t now_unix_ns) {
     label(writer, 0, "sonde.saga.type", type->name);
-    set(writer, &active, TYPE_LABELS, type->live[SONDE__SAGA_ACTIVE], 0);
-    set(writer, &stuck, TYPE_LABELS, type->live[SONDE__SAGA_STUCK], 0);
+    writer->start_unix_ns = type->start_unix_ns ? type->start_unix_ns : writer->sagas->start_unix_ns;
+    set(writer, &active, TYPE_LABELS, type->kept[SONDE__SAGA_ACTIVE], 0);
+    set(writer, &stuck, TYPE_LABELS, type->kept[SONDE__SAGA_STUCK], 0);
     if (type->oldest_unix_ns) {
         uint64_t age_ns = now_unix_ns > type->oldest_unix_ns ? now_unix_ns - type->oldest_unix_ns : 0;
         set(writer, &oldest, TYPE_LABELS, 0, (double)age_ns * 1e-9);
@@ -148,6 +150,7 @@ static void pull(void *user) {
     for (uint32_t i = 0; (type = sonde__saga_table_type(table, i)) != NULL; i++)
         if (is_seen(type))
             set_type(&writer, type, unix_of(writer.sagas));
+    writer.start_unix_ns = writer.sagas->start_unix_ns;
     for (unsigned reason = 0; reason < SONDE__SAGA_LOST_COUNT; reason++) {
         label(&writer, 0, "reason", reasons[reason]);
         set(&writer, &lost, 1, sonde__saga_table_lost(table, reason), 0);
@@ -242,19 +245,15 @@ static void record(void *self, enum sonde_signal signal, struct sonde_bytes body
 
 static size_t figures(void *self, struct sonde_processor_figure *ret_figures) {
     const struct sagas *sagas = self;
-    const struct sonde__saga_type *type;
-    uint64_t sums[SONDE__SAGA_OUTCOMES] = {0}, gone = 0;
-    for (uint32_t i = 0; (type = sonde__saga_table_type(sagas->table, i)) != NULL; i++)
-        for (unsigned outcome = 0; outcome < SONDE__SAGA_OUTCOMES; outcome++)
-            sums[outcome] += type->ended[outcome];
+    uint64_t gone = 0;
     for (unsigned reason = 0; reason < SONDE__SAGA_LOST_COUNT; reason++)
         gone += sonde__saga_table_lost(sagas->table, reason);
     const struct sonde_processor_figure all[] = {
         {"active", sonde__saga_table_count(sagas->table, SONDE__SAGA_ACTIVE)},
         {"stuck", sonde__saga_table_count(sagas->table, SONDE__SAGA_STUCK)},
-        {"completed", sums[SONDE__SAGA_COMPLETED]},
-        {"compensated", sums[SONDE__SAGA_COMPENSATED]},
-        {"failed", sums[SONDE__SAGA_FAILED]},
+        {"completed", sonde__saga_table_ended(sagas->table, SONDE__SAGA_COMPLETED)},
+        {"compensated", sonde__saga_table_ended(sagas->table, SONDE__SAGA_COMPENSATED)},
+        {"failed", sonde__saga_table_ended(sagas->table, SONDE__SAGA_FAILED)},
         {"lost", gone},
     };
     memcpy(ret_figures, all, sizeof all);

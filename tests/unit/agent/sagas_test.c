@@ -306,7 +306,7 @@ static void saga_ends_once_and_is_not_begun_anew_by_late_records(void **state) {
     const struct sonde__saga_type *type = type_named(&world, "order");
     assert_int_equal(type->ended[SONDE__SAGA_COMPENSATED], 1);
     assert_int_equal(type->ended[SONDE__SAGA_COMPLETED] + type->ended[SONDE__SAGA_FAILED], 0);
-    assert_int_equal(type->live[SONDE__SAGA_ACTIVE], 0);
+    assert_int_equal(type->kept[SONDE__SAGA_ACTIVE], 0);
     assert_int_equal(type->steps[1].count[SONDE__SAGA_FORWARD], 1); /* but the step counts */
     (void)age(&world, TIMEOUT_NS, 100);
     counts_are(&world, 0, 0, 0);
@@ -327,8 +327,8 @@ static void saga_is_stuck_after_the_timeout_and_no_longer_when_something_happens
     assert_string_equal(world.stuck[0], "a");
     counts_are(&world, 1, 1, 0);
     const struct sonde__saga_type *type = type_named(&world, "order");
-    assert_int_equal(type->live[SONDE__SAGA_ACTIVE], 1);
-    assert_int_equal(type->live[SONDE__SAGA_STUCK], 1);
+    assert_int_equal(type->kept[SONDE__SAGA_ACTIVE], 1);
+    assert_int_equal(type->kept[SONDE__SAGA_STUCK], 1);
     (void)age(&world, SECOND, 100); /* told once */
     assert_int_equal(world.stuck_count, 1);
     take(&world, "a", "order", NOT_TOLD);
@@ -337,7 +337,7 @@ static void saga_is_stuck_after_the_timeout_and_no_longer_when_something_happens
     assert_int_equal(world.stuck_count, 3);
     take(&world, "b", "order", SONDE__SAGA_COMPLETED); /* the stuck end, too */
     counts_are(&world, 0, 1, 1);
-    assert_int_equal(type->live[SONDE__SAGA_STUCK], 1);
+    assert_int_equal(type->kept[SONDE__SAGA_STUCK], 1);
     close_world(&world);
 }
 
@@ -350,7 +350,7 @@ static void saga_that_nobody_waits_for_any_more_is_lost_and_counted(void **state
     assert_int_equal(age(&world, FORGET_NS - TIMEOUT_NS, 100), UINT64_MAX);
     assert_false(has(&world, "a"));
     assert_int_equal(lost(&world, SONDE__SAGA_LOST_EXPIRED), 1);
-    assert_int_equal(type_named(&world, "order")->live[SONDE__SAGA_STUCK], 0);
+    assert_int_equal(type_named(&world, "order")->kept[SONDE__SAGA_STUCK], 0);
     close_world(&world);
 }
 
@@ -393,7 +393,7 @@ static void full_saga_table_lets_the_ended_go_then_the_stuck_then_the_oldest(voi
     assert_false(has(&world, "new"));
     assert_int_equal(lost(&world, SONDE__SAGA_LOST_FULL), 2);
     counts_are(&world, 4, 0, 0);
-    assert_int_equal(type_named(&world, "order")->live[SONDE__SAGA_ACTIVE], 4);
+    assert_int_equal(type_named(&world, "order")->kept[SONDE__SAGA_ACTIVE], 4);
     close_world(&world);
 }
 
@@ -418,7 +418,7 @@ static void saga_table_finds_each_of_many(void **state) {
         assert_non_null(saga);
         assert_int_equal(saga->state, i % 3 ? SONDE__SAGA_ACTIVE : SONDE__SAGA_ENDED);
     }
-    assert_true(sizeof(struct sonde__saga) <= 192); /* what 64 MiB for 100,000 have room for, by far */
+    assert_true(sizeof(struct sonde__saga) <= 208); /* what 64 MiB for 100,000 have room for, by far */
     fakes_advance(&world.fakes, FORGET_NS);         /* a burst's memory goes with it */
     while (sonde__saga_table_age(world.table, world.fakes.monotonic_ns, 1000, on_stuck, &world) ==
            world.fakes.monotonic_ns) {
@@ -457,11 +457,11 @@ static void saga_types_and_steps_are_bounded(void **state) {
         take(&world, id, name, NOT_TOLD);
     }
     assert_null(sonde__saga_table_type(world.table, SONDE__SAGA_TYPES_MAX));
-    assert_int_equal(type_named(&world, SONDE__SAGA_OTHER)->live[SONDE__SAGA_ACTIVE], SONDE__SAGA_TYPES_MAX + 2);
+    assert_int_equal(type_named(&world, SONDE__SAGA_OTHER)->kept[SONDE__SAGA_ACTIVE], SONDE__SAGA_TYPES_MAX + 2);
     memset(name, 'y', sizeof name - 1);
     name[sizeof name - 1] = '\0';
     take(&world, "long", name, NOT_TOLD);
-    assert_int_equal(type_named(&world, SONDE__SAGA_OTHER)->live[SONDE__SAGA_ACTIVE], SONDE__SAGA_TYPES_MAX + 3);
+    assert_int_equal(type_named(&world, SONDE__SAGA_OTHER)->kept[SONDE__SAGA_ACTIVE], SONDE__SAGA_TYPES_MAX + 3);
     for (unsigned i = 0; i < 2 * SONDE__SAGA_STEPS_MAX; i++) {
         (void)snprintf(name, sizeof name, "step-%u", i);
         step(&world, "0", "type-0", name, i + 1);
@@ -472,17 +472,54 @@ static void saga_types_and_steps_are_bounded(void **state) {
     close_world(&world);
 }
 
+/* Types come from outside: such that nobody uses any more are not to keep the others out for ever. */
+static void saga_type_takes_the_place_of_one_that_is_not_used(void **state) {
+    const unsigned room = SONDE__SAGA_TYPES_MAX - 2;
+    struct world world;
+    char name[32];
+    (void)state;
+    open_world(&world, 1000);
+    take(&world, "mine", "order", NOT_TOLD);
+    for (unsigned i = 1; i < room; i++) {
+        (void)snprintf(name, sizeof name, "junk-%u", i);
+        fakes_advance(&world.fakes, SECOND);
+        take(&world, name, name, SONDE__SAGA_COMPLETED);
+    }
+    take(&world, "late-0", "refund", NOT_TOLD); /* all of them are in the table yet */
+    assert_int_equal(type_named(&world, SONDE__SAGA_OTHER)->kept[SONDE__SAGA_ACTIVE], 1);
+    (void)age(&world, TIMEOUT_NS, 1000);
+    counts_are(&world, 0, 2, 0);
+    take(&world, "late-1", "refund", SONDE__SAGA_FAILED);
+    const struct sonde__saga_type *refund = type_named(&world, "refund");
+    assert_ptr_equal(refund, sonde__saga_table_type(world.table, 3)); /* junk-1 was quiet for longest */
+    assert_int_equal(refund->ended[SONDE__SAGA_COMPLETED], 0);
+    assert_int_equal(refund->ended[SONDE__SAGA_FAILED], 1);
+    assert_true(refund->start_unix_ns == world.fakes.unix_ns);
+    (void)type_named(&world, "junk-2");
+    for (unsigned i = 0; i < 2 * room; i++) { /* what is used stays; those without room are counted together */
+        (void)snprintf(name, sizeof name, "flood-%u", i);
+        take(&world, name, name, NOT_TOLD);
+    }
+    (void)type_named(&world, "refund");
+    assert_int_equal(type_named(&world, "order")->kept[SONDE__SAGA_STUCK], 1);
+    assert_int_equal(type_named(&world, SONDE__SAGA_OTHER)->kept[SONDE__SAGA_ACTIVE], 2 * room - (room - 2));
+    assert_null(sonde__saga_table_type(world.table, SONDE__SAGA_TYPES_MAX));
+    assert_int_equal(sonde__saga_table_ended(world.table, SONDE__SAGA_COMPLETED), room - 1);
+    assert_int_equal(sonde__saga_table_ended(world.table, SONDE__SAGA_FAILED), 1);
+    close_world(&world);
+}
+
 static void saga_type_may_be_told_later(void **state) {
     struct world world;
     (void)state;
     open_world(&world, 100);
     take(&world, "a", "", NOT_TOLD);
-    assert_int_equal(type_named(&world, SONDE__SAGA_UNKNOWN)->live[SONDE__SAGA_ACTIVE], 1);
+    assert_int_equal(type_named(&world, SONDE__SAGA_UNKNOWN)->kept[SONDE__SAGA_ACTIVE], 1);
     take(&world, "a", "order", NOT_TOLD);
-    assert_int_equal(type_named(&world, SONDE__SAGA_UNKNOWN)->live[SONDE__SAGA_ACTIVE], 0);
-    assert_int_equal(type_named(&world, "order")->live[SONDE__SAGA_ACTIVE], 1);
+    assert_int_equal(type_named(&world, SONDE__SAGA_UNKNOWN)->kept[SONDE__SAGA_ACTIVE], 0);
+    assert_int_equal(type_named(&world, "order")->kept[SONDE__SAGA_ACTIVE], 1);
     take(&world, "a", "refund", NOT_TOLD); /* the first one counts */
-    assert_int_equal(type_named(&world, "order")->live[SONDE__SAGA_ACTIVE], 1);
+    assert_int_equal(type_named(&world, "order")->kept[SONDE__SAGA_ACTIVE], 1);
     close_world(&world);
 }
 
@@ -494,6 +531,11 @@ static void step_that_is_told_twice_counts_once(void **state) {
     step(&world, "a", "order", "charge", 1);
     step(&world, "a", "order", "charge", 2);
     step(&world, "b", "order", "charge", 1); /* of another saga */
+    for (int again = 0; again < 2;
+         again++) /* the spans come when all events have come, of as many as libsonde remembers */
+        for (uint64_t key = 1; key <= 16; key++)
+            step(&world, "c", "order", "reserve", key);
+    assert_int_equal(type_named(&world, "order")->steps[2].count[SONDE__SAGA_FORWARD], 16);
     const struct sonde__saga_step *charge = &type_named(&world, "order")->steps[1];
     assert_string_equal(charge->name, "charge");
     assert_int_equal(charge->count[SONDE__SAGA_FORWARD], 3);
@@ -614,13 +656,16 @@ static void show_step(struct stage *stage, const char *id, const char *name, uin
     step_add(&record, id, name, (int64_t)span, "forward");
     sonde_processor_sagas.record(stage->self, SONDE_SIGNAL_TRACES, body_of(&record));
 }
-static void show_end(struct stage *stage, const char *id, const char *outcome) {
+static void show_end_of(struct stage *stage, const char *id, const char *type, const char *outcome) {
     struct record record;
     span_begin(&record, 99, stage->fakes.unix_ns, stage->fakes.unix_ns);
     text_add(&record, "sonde.saga.id", id);
-    text_add(&record, "sonde.saga.type", "order");
+    text_add(&record, "sonde.saga.type", type);
     text_add(&record, "sonde.saga.outcome", outcome);
     sonde_processor_sagas.record(stage->self, SONDE_SIGNAL_TRACES, body_of(&record));
+}
+static void show_end(struct stage *stage, const char *id, const char *outcome) {
+    show_end_of(stage, id, "order", outcome);
 }
 static uint64_t figure(const struct stage *stage, const char *name) {
     struct sonde_processor_figure figures[SONDE_PROCESSOR_FIGURES_MAX];
@@ -676,6 +721,29 @@ static void sagas_are_series_by_type_and_never_by_id(void **state) {
     assert_int_equal(series(&stage, "sonde.saga.active", "order", "sonde.saga.type"), 0);
     assert_int_equal(series(&stage, "sonde.saga.oldest.age", "order", ""), -1); /* absent, not 0 */
     assert_int_equal(series(&stage, "sonde.saga.assembled", "order", "failed"), 1);
+    close_stage(&stage);
+}
+
+static void series_of_a_type_go_when_another_takes_its_place(void **state) {
+    struct stage stage;
+    char name[32];
+    (void)state;
+    open_stage(&stage, &usual, 1 << 20);
+    show_end_of(&stage, "first", "quiet", "completed");
+    fakes_advance(&stage.fakes, SECOND);
+    for (unsigned i = 1; i < SONDE__SAGA_TYPES_MAX - 2; i++) {
+        (void)snprintf(name, sizeof name, "type-%u", i);
+        show_end_of(&stage, name, name, "completed");
+    }
+    sonde_series_refresh(stage.store);
+    assert_int_equal(series(&stage, "sonde.saga.assembled", "quiet", "completed"), 1);
+    fakes_advance(&stage.fakes, 301 * SECOND);
+    let_timers_run(&stage);
+    show_end_of(&stage, "second", "loud", "failed");
+    sonde_series_refresh(stage.store);
+    assert_int_equal(series(&stage, "sonde.saga.assembled", "quiet", ""), -1);
+    assert_int_equal(series(&stage, "sonde.saga.assembled", "loud", "failed"), 1);
+    assert_int_equal(figure(&stage, "completed"), SONDE__SAGA_TYPES_MAX - 2); /* what was counted stays counted */
     close_stage(&stage);
 }
 
@@ -786,11 +854,13 @@ int main(void) {
         cmocka_unit_test(saga_table_finds_each_of_many),
         cmocka_unit_test(saga_table_refuses_ids_that_cannot_be),
         cmocka_unit_test(saga_types_and_steps_are_bounded),
+        cmocka_unit_test(saga_type_takes_the_place_of_one_that_is_not_used),
         cmocka_unit_test(saga_type_may_be_told_later),
         cmocka_unit_test(step_that_is_told_twice_counts_once),
         cmocka_unit_test(oldest_saga_is_the_one_whose_first_span_began_first),
         cmocka_unit_test(saga_table_bears_to_be_out_of_memory),
         cmocka_unit_test(sagas_are_series_by_type_and_never_by_id),
+        cmocka_unit_test(series_of_a_type_go_when_another_takes_its_place),
         cmocka_unit_test(stuck_saga_is_told_in_a_log_record_that_the_ledger_has),
         cmocka_unit_test(many_that_get_stuck_at_once_are_all_told),
         cmocka_unit_test(stuck_saga_that_the_queue_has_no_room_for_is_counted_as_dropped),
