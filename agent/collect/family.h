@@ -53,6 +53,8 @@
       "1 when this agent has the lease and polls the broker, 0 when another may; absent without a lease.")             \
     X(POLL_UP, GAUGE, INT, "sonde.messaging.poll.up", "", "1 when the last poll of the broker was answered, else 0.")  \
     X(POLL_DURATION, GAUGE, DOUBLE, "sonde.messaging.poll.duration", "s", "Time the last poll of the broker took.")    \
+    X(POLL_INTERVAL, GAUGE, DOUBLE, "sonde.messaging.poll.interval", "s",                                              \
+      "Time between the starts of two polls, as configured.")                                                          \
     X(POLL_LAST_SUCCESS, GAUGE, DOUBLE, "sonde.messaging.poll.last_success.timestamp", "s",                            \
       "Unix time of the last poll that was answered.")                                                                 \
     X(POLL_TRUNCATED, GAUGE, INT, "sonde.messaging.poll.truncated", "",                                                \

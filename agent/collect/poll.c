@@ -84,6 +84,7 @@ static void put_health(struct sonde__poll *poll, bool up) {
     sonde__poll_set(poll, SONDE__MESSAGING_POLL_UP, NULL, up);
     sonde__poll_set(poll, SONDE__MESSAGING_POLL_DURATION, NULL,
                     (double)(sonde__poll_now_ns(poll) - poll->started_ns) / (double)NS_PER_S);
+    sonde__poll_set(poll, SONDE__MESSAGING_POLL_INTERVAL, NULL, (double)poll->config.interval_ns / (double)NS_PER_S);
     if (poll->last_success_unix_ns)
         sonde__poll_set(poll, SONDE__MESSAGING_POLL_LAST_SUCCESS, NULL,
                         (double)poll->last_success_unix_ns / (double)NS_PER_S);

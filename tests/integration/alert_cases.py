@@ -6,6 +6,8 @@ from dataclasses import dataclass
 BROKER = 'messaging_system="kafka",server_address="k1"'
 GROUP = BROKER + ',messaging_destination_name="orders",messaging_consumer_group_name="billing"'
 QUEUE = 'messaging_system="rabbitmq",server_address="r1",messaging_destination_name="mail"'
+STREAM = ('messaging_system="redis",server_address="r2",server_port="6379",messaging_destination_name="steps",'
+          'messaging_consumer_group_name="readers"')
 AGENT = 'job="sonded",instance="a1"'
 OTHER = 'job="sonded",instance="a2"'
 BREAKER = 'job="orders",instance="o1",name="payments"'
@@ -15,6 +17,8 @@ STATES = ("closed", "open", "half_open", "forced_open", "disabled", "metrics_onl
 GROUP_LABELS = {"messaging_system": "kafka", "server_address": "k1", "messaging_destination_name": "orders",
                 "messaging_consumer_group_name": "billing"}
 QUEUE_LABELS = {"messaging_system": "rabbitmq", "server_address": "r1", "messaging_destination_name": "mail"}
+STREAM_LABELS = {"messaging_system": "redis", "server_address": "r2", "server_port": "6379",
+                 "messaging_destination_name": "steps", "messaging_consumer_group_name": "readers"}
 BROKER_LABELS = {"messaging_system": "kafka", "server_address": "k1", "server_port": "9092"}
 BREAKER_LABELS = {"job": "orders", "instance": "o1", "name": "payments"}
 
@@ -50,13 +54,21 @@ BROKERS = [
          + of_agents("sonde_messaging_consumer_progress", GROUP + ',state="ok"', "1x4 0x20 1x10"),
          13, 16, 30, GROUP_LABELS, "billing does not advance on orders (kafka at k1)."),
     Case("SondeConsumerGroupEmptyWithBacklog",
-         of_agents("sonde_messaging_consumer_lag", GROUP, "5x60")
-         + of_agents("sonde_messaging_consumer_active", GROUP, "2x4 0x25 2x20"),
+         of_agents("sonde_messaging_consumer_lag", GROUP, "5x60")  # Kafka's members are of a group, not of a topic
+         + of_agents("sonde_messaging_consumer_active", BROKER + ',messaging_consumer_group_name="billing"', "2x4 0x25 2x20"),
          18, 22, 40, GROUP_LABELS, "billing has no consumers, and messages wait for it on orders (kafka at k1)."),
+    Case("SondeConsumerGroupEmptyWithBacklog",
+         of_agents("sonde_messaging_consumer_lag", STREAM, "5x60")
+         + of_agents("sonde_messaging_consumer_lag", STREAM.replace("6379", "6380"), "9x60")
+         + of_agents("sonde_messaging_consumer_active", STREAM, "2x4 0x25 2x20")
+         + of_agents("sonde_messaging_consumer_active", STREAM.replace("6379", "6380"), "3x60"),
+         18, 22, 40, STREAM_LABELS, "readers has no consumers, and messages wait for it on steps (redis at r2)."),
     Case("SondeQueueWithoutConsumers",
-         of_agents("sonde_messaging_queue_message", QUEUE + ',state="ready"', "5x60")
-         + of_agents("sonde_messaging_consumer_active", QUEUE, "2x4 0x25 2x20"),
-         18, 22, 40, QUEUE_LABELS, "mail has messages and no consumers (rabbitmq at r1)."),
+         of_agents("sonde_messaging_queue_message", QUEUE + ',messaging_rabbitmq_vhost="a",state="ready"', "5x60")
+         + of_agents("sonde_messaging_consumer_active", QUEUE + ',messaging_rabbitmq_vhost="a"', "2x4 0x25 2x20")
+         + of_agents("sonde_messaging_queue_message", QUEUE + ',messaging_rabbitmq_vhost="b",state="ready"', "5x60")
+         + of_agents("sonde_messaging_consumer_active", QUEUE + ',messaging_rabbitmq_vhost="b"', "3x60"),
+         18, 22, 40, {**QUEUE_LABELS, "messaging_rabbitmq_vhost": "a"}, "mail has messages and no consumers (rabbitmq at r1)."),
     Case("SondeQueueUnackedHigh",
          of_agents("sonde_messaging_queue_message", QUEUE + ',state="unacked"', "9000x4 20000x25 10x20"),
          18, 22, 40, {**QUEUE_LABELS, "state": "unacked"},
@@ -78,8 +90,13 @@ BROKERS = [
          8, 11, 25, BROKER_LABELS, "kafka at k1:9092 has not answered."),
     Case("SondeBrokerPollStale",
          of_agents("sonde_messaging_poll_last_success_timestamp_seconds", BROKER + ',server_port="9092"',
-                   "0+60x4 240x12 1020+60x20"),
-         13, 15, 30, BROKER_LABELS, "kafka at k1:9092 last answered 11m 0s ago."),
+                   "0+60x4 240x12 1020+60x20")
+         + of_agents("sonde_messaging_poll_interval_seconds", BROKER + ',server_port="9092"', "60x50"),
+         11, 13, 30, BROKER_LABELS, "kafka at k1:9092 last answered 9m 0s ago."),
+    Case("SondeBrokerNotPolled",
+         [series("sonde_messaging_poll_leader", f'{AGENT},{BROKER},server_port="9092"', "0x40"),
+          series("sonde_messaging_poll_leader", f'{OTHER},{BROKER},server_port="9092"', "1x4 0x10 1x25")],
+         8, 11, 25, BROKER_LABELS, "Nobody polls kafka at k1:9092."),
 ]
 
 BREAKERS = [

@@ -85,7 +85,7 @@ def main():
     for alert, fields in alerts.items():
         check_alert(alert, fields)
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == set(alerts), "a runbook page of no alert"
-    assert sorted(case.alert for case in alert_cases.CASES) == sorted(alerts), "alerts and their cases differ"
+    assert {case.alert for case in alert_cases.CASES} == set(alerts), "alerts and their cases differ"
     tests = [test for case in alert_cases.CASES for test in tests_of(case, alerts[case.alert])]
     done = run(promtool, files, tests)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -90,12 +90,12 @@ def redis_make(server):
     client.xreadgroup("readers", "one", {"steps": ">"}, count=2)
 
 
-def collectors(kafka, rabbit, cloud, streams, nobody):
+def collectors(kafka, rabbit, cloud, streams, nobody, directory):
     management = rabbit.ports["management"]
     return (kafka_test.collector([kafka.address], more="progress_window: 3, earliest_interval: 1s")
             + f"  rabbitmq: {{addresses: ['127.0.0.1:{management}'], interval: 500ms, detail_interval: 500ms}}\n"
             + cloud_test.collector(cloud.endpoint)
-            + f"  redis: {{address: '127.0.0.1:{streams.port}', interval: 500ms}}\n"
+            + f"  redis: {{address: '127.0.0.1:{streams.port}', interval: 500ms, lease: 'file:{directory}/lease'}}\n"
             + f"  redis/gone: {{address: '127.0.0.1:{nobody}', interval: 500ms, timeout: 2s}}\n")
 
 
@@ -133,7 +133,7 @@ def run():
         sqs = cloud.client("sqs")
         _, dead = cloud_test.queue_make(sqs, "bills-dead")
         bills, _ = cloud_test.queue_make(sqs, "bills", dead)
-        watch = stack.enter_context(Watch(directory, collectors(kafka, rabbit, cloud, streams, ports["nobody"])))
+        watch = stack.enter_context(Watch(directory, collectors(kafka, rabbit, cloud, streams, ports["nobody"], directory)))
         member = stack.enter_context(contextlib.closing(kafka_test.Member(kafka.address, "audit", "orders")))
         traffic = Traffic(cluster, rabbit)
         traffic.start()

@@ -22,7 +22,7 @@ class Prometheus(rig.Process):
         config = config.replace("127.0.0.1:4320", agent).replace("15s", "1s")
         if rules:
             config = config.replace("scrape_interval: 1s", "scrape_interval: 1s\n  evaluation_interval: 1s")
-            config += f'rule_files: ["{RULES}/*.yml"]\n'
+            config = config.replace('"rules/*.yml"', f'"{RULES}/*.yml"')
         path = pathlib.Path(directory) / "prometheus.yml"
         path.write_text(config, encoding="utf-8")
         with open(self.log_path, "w", encoding="utf-8") as log:
