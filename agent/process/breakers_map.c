@@ -157,10 +157,14 @@ static const struct breakers_source failsafe = {"failsafe", {"failsafe_circuit_b
     { &source_, metric_, label_, value_, sum_, 1.0 / (per_), true }
 #define R4J_CALLS(kind_, sum_)                                                                                         \
     HISTOGRAM(resilience4j, "resilience4j_circuitbreaker_calls_seconds", "kind", kind_, sum_, 1)
-/* Polly tells of a pipeline what its breakers rejected. Those calls were not made: they took no time of the peer's. */
+/* Polly tells how calls ended of the whole pipeline, not of its breaker: they are counted by the pipeline's name, which
+ * has the breaker's behind it in states and changes. Those that a breaker rejected were not made: they took no time of
+ * the peer's. A result that the breaker counts as a failure, without an exception, is a success here. */
 #define POLLY_REJECTION "Polly.CircuitBreaker.*"
 #define POLLY_PIPELINE(metric_)                                                                                        \
-    {&polly, metric_, "exception_type", POLLY_REJECTION, BREAKERS_CALL_REJECTED, 1, true},                             \
+    {&polly, metric_, "exception_type", "", BREAKERS_CALL_SUCCESS, 1, true},                                           \
+        {&polly, metric_, "exception_type", "+" POLLY_REJECTION, BREAKERS_CALL_FAILURE, 1, true},                      \
+        {&polly, metric_, "exception_type", POLLY_REJECTION, BREAKERS_CALL_REJECTED, 1, true},                         \
         HISTOGRAM(polly, metric_, "exception_type", "!" POLLY_REJECTION, BREAKERS_DURATION, 1000)
 #define R4J(metric_, label_, value_, sum_) ROW(resilience4j, "resilience4j_" metric_, label_, value_, sum_)
 #define POLLY(event_, sum_)                ROW(polly, "resilience_polly_strategy_events", "event_name", event_, sum_)
@@ -260,11 +264,11 @@ bool breakers_row_matches(const struct breakers_row *row, const char *value) {
     const char *wanted = row->label_value;
     if (!row->label)
         return true;
-    const bool is_not = *wanted == '!';
+    const bool may_lack = *wanted == '!' || *wanted == '\0', is_not = *wanted == '!' || *wanted == '+';
     wanted += is_not;
     const size_t size = strlen(wanted);
     if (!value)
-        return is_not;
+        return may_lack;
     bool is = size && wanted[size - 1] == '*' ? strncmp(value, wanted, size - 1) == 0 : strcmp(value, wanted) == 0;
     return is != is_not;
 }

@@ -100,7 +100,8 @@ struct breakers_source {
 struct breakers_row {
     const struct breakers_source *source;
     const char *metric;
-    const char *label, *label_value; /* NULL = whatever; "a*" = begins so, "!a*" = does not, or is not there */
+    const char *label, *label_value; /* NULL = whatever; "a*" = begins so, "!a*" = does not, or
+                                      * is not there, "+a*" = is there and does not; "" = is not there */
     int sum;                         /* enum breakers_output */
     double scale;
     bool is_of_histogram; /* its value is the count, but of BREAKERS_DURATION */

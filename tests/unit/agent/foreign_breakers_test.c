@@ -347,6 +347,8 @@ static void polly_tells_rejections_by_pipeline(void **state) {
     has(f, POLLY_DURATION("_count", "", "10"));
     has(f, POLLY_DURATION("_sum", "", "2"));
     has(f, "sonde_circuit_breaker_call_total{" NAMED("p", "polly") ",outcome=\"rejected\"} 4");
+    has(f, "sonde_circuit_breaker_call_total{" NAMED("p", "polly") ",outcome=\"success\"} 8");
+    has(f, "sonde_circuit_breaker_call_total{" NAMED("p", "polly") ",outcome=\"failure\"} 2");
     has_not(f, "sonde_circuit_breaker_state{");
 }
 
