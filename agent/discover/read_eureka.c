@@ -41,7 +41,8 @@ static int instance_read(const struct sonde__eureka_config *config, const struct
     fields[SONDE_DISCOVERED_SERVICE_NAME] = name;
     fields[SONDE_DISCOVERED_INSTANCE_ID] = *id ? id : host; /* servers before 1.4 had none */
     fields[SONDE_DISCOVERED_ZONE] = sonde__discover_meta(center, "availability-zone");
-    fields[SONDE_DISCOVERED_SCHEME] = plain ? "http" : secure ? "https" : "";
+    /* That the plain port is open says nothing of the metrics: then the configuration's scheme holds. */
+    fields[SONDE_DISCOVERED_SCHEME] = secure ? "https" : "";
     uint16_t port = sonde__discover_metadata(json_object_get(instance, "metadata"), fields);
     if (!port)
         port = secure && strcmp(fields[SONDE_DISCOVERED_SCHEME], "https") == 0 ? secure : plain;

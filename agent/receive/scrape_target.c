@@ -273,13 +273,19 @@ static bool is_path(const char *text) {
     return true;
 }
 
+/* What a registry says must not send over a plain connection what was configured for another. */
+static bool is_downgrade(const struct sonde__scrape_config *config, const char *scheme) {
+    bool has_credentials = *config->bearer_token || *config->username || config->headers.count > 0;
+    return has_credentials && strcmp(config->scheme, "https") == 0 && strcmp(scheme, "http") == 0;
+}
+
 static int locate(struct sonde__scrape_target *target, const char *text, const struct sonde__scrape_origin *origin) {
     const struct sonde__scrape_config *config = target->shared->config;
     if (!origin)
         return sonde__scrape_address_parse(text, config->scheme, config->metrics_path, &target->address);
     const char *const *fields = origin->found->fields;
     const char *scheme = fields[SONDE_DISCOVERED_SCHEME], *path = fields[SONDE_DISCOVERED_PATH];
-    if (strstr(text, "://") || !is_path(path)) /* an URL is for the configuration to give */
+    if (strstr(text, "://") || !is_path(path) || is_downgrade(config, scheme)) /* URLs are for the configuration */
         return SONDE_EINVALID;
     target->origin = (struct sonde__scrape_origin){origin->source,
                                                    sonde__discovered_copy(&target->shared->env.seams->alloc, fields)};

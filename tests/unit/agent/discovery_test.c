@@ -393,7 +393,7 @@ static void eureka_servers_are_asked_in_turn(void **state) {
     assert_non_null(strstr(trouble(f), "connection_refused"));
     answer(f, 1, APPS(INSTANCE("i1", "8080")), "");
     assert_string_equal(trouble(f), "");
-    assert_string_equal(f->targets, "h:8080 http  pay i1   \n");
+    assert_string_equal(f->targets, "h:8080   pay i1   \n");
     run_until(f, &f->http.count, 3); /* by refresh, and the one that answered */
     assert_string_equal(url_of(f, 2), "https://b:1/eureka/apps");
     answer(f, 2, APPS(INSTANCE("i1", "8080")), "");
@@ -483,10 +483,10 @@ static void eureka_instances_are_read(void **state) {
         {"{\"applications\":{\"versions__delta\":\"1\",\"apps__hashcode\":\"\",\"application\":[]}}", ""},
         {"{\"applications\":{\"versions__delta\":1,\"apps__hashcode\":\"\"}}", ""},
         {"{\"applications\":{\"application\":null}}", ""},
-        {APPS(INSTANCE("i1", "1") "," INSTANCE("i2", "2")), "h:1|http||pay|i1|||\nh:2|http||pay|i2|||\n"},
+        {APPS(INSTANCE("i1", "1") "," INSTANCE("i2", "2")), "h:1|||pay|i1|||\nh:2|||pay|i2|||\n"},
         /* a list of one that is none, a port that is text, a truth that is one */
         {ONE("\"hostName\":\"h\",\"status\":\"UP\",\"port\":{\"$\":\"8080\",\"@enabled\":true}"),
-         "h:8080|http||pay|i|||\n"},
+         "h:8080|||pay|i|||\n"},
         {ONE("\"hostName\":\"h\",\"status\":\"DOWN\",\"port\":{\"$\":1,\"@enabled\":\"true\"}"), ""},
         {ONE("\"hostName\":\"h\",\"port\":{\"$\":1,\"@enabled\":\"true\"}"), ""},
         {ONE("\"hostName\":\"h\",\"status\":\"UP\",\"port\":{\"$\":80,\"@enabled\":\"false\"},"
@@ -495,15 +495,21 @@ static void eureka_instances_are_read(void **state) {
         {ONE("\"hostName\":\"h\",\"status\":\"UP\",\"port\":{\"$\":80,\"@enabled\":\"true\"},"
              "\"securePort\":{\"$\":443,\"@enabled\":\"true\"},\"metadata\":{\"prometheus.scheme\":\"https\"}"),
          "h:443|https||pay|i|||\n"},
+        {ONE("\"hostName\":\"h\",\"status\":\"UP\",\"port\":{\"$\":80,\"@enabled\":\"true\"},"
+             "\"securePort\":{\"$\":443,\"@enabled\":\"true\"}"),
+         "h:443|https||pay|i|||\n"},
+        {ONE("\"hostName\":\"h\",\"status\":\"UP\",\"port\":{\"$\":80,\"@enabled\":\"true\"},"
+             "\"securePort\":{\"$\":443,\"@enabled\":\"true\"},\"metadata\":{\"prometheus.scheme\":\"http\"}"),
+         "h:80|http||pay|i|||\n"},
         {ONE("\"hostName\":\"h\",\"status\":\"UP\",\"port\":{\"$\":80,\"@enabled\":\"false\"}"), "left out 1"},
         {ONE("\"ipAddr\":\"10.0.0.1\",\"status\":\"UP\",\"port\":{\"$\":80,\"@enabled\":\"true\"},\"metadata\":{"
              "\"management.port\":\"81\",\"prometheus.path\":\"/"
              "m\",\"version\":\"1\",\"service.namespace\":\"s\",\"zone\":\"z\"}"),
-         "10.0.0.1:81|http|/m|pay|i|1|s|z\n"},
+         "10.0.0.1:81||/m|pay|i|1|s|z\n"},
         {ONE("\"hostName\":\"h\",\"status\":\"UP\",\"port\":{\"$\":80,\"@enabled\":\"true\"},\"metadata\":{"
              "\"management.port\":\"81\",\"prometheus.port\":\"82\",\"zone\":\"z\"},"
              "\"dataCenterInfo\":{\"name\":\"Amazon\",\"metadata\":{\"availability-zone\":\"us-east-1a\"}}"),
-         "h:82|http||pay|i|||us-east-1a\n"},
+         "h:82|||pay|i|||us-east-1a\n"},
         {"{}", "malformed"},
         {"[]", "malformed"},
         {"{\"applications\":[]}", "malformed"},
@@ -624,6 +630,49 @@ static void resource_has_what_nobody_better_said(void **state) {
     sonde_alloc_free(&sonde_heap, found);
 }
 
+/* A registry that says http does not get what was configured for https sent in clear. */
+static void credentials_are_not_sent_in_clear(void **state) {
+    static const struct {
+        const char *wanted, *said, *token, *user;
+        int err;
+    } cases[] = {
+        {"https", "http", "t", "", SONDE_EINVALID},
+        {"https", "http", "", "u", SONDE_EINVALID},
+        {"https", "http", "", "", 0},
+        {"https", "https", "t", "", 0},
+        {"https", "", "t", "u", 0},
+        {"http", "http", "t", "u", 0},
+    };
+    static struct sonde__scrape_told told;
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char texts[6][16] = {"job", "/metrics", ""};
+        (void)snprintf(texts[3], sizeof texts[3], "%s", cases[i].wanted);
+        (void)snprintf(texts[4], sizeof texts[4], "%s", cases[i].token);
+        (void)snprintf(texts[5], sizeof texts[5], "%s", cases[i].user);
+        const struct sonde__scrape_config config = {.job = texts[0],
+                                                    .metrics_path = texts[1],
+                                                    .password = texts[2],
+                                                    .scheme = texts[3],
+                                                    .bearer_token = texts[4],
+                                                    .username = texts[5],
+                                                    .interval_ns = SECOND};
+        const char *fields[SONDE_DISCOVERED_FIELDS] = {"h:80", cases[i].said, "", "name", "id", "", "", ""};
+        struct sonde_discovered *found = sonde__discovered_copy(&sonde_heap, fields);
+        struct sonde__scrape_shared shared = {
+            .config = &config,
+            .env = {.name = "scrape", .loop = f->loop, .seams = sonde_loop_seams(f->loop), .series = f->store},
+            .told = &told};
+        struct sonde__scrape_target *target = NULL;
+        assert_int_equal(sonde__scrape_target_create(&shared, "h:80", &(struct sonde__scrape_origin){"eureka", found},
+                                                     UINT64_MAX / 2, &target),
+                         cases[i].err);
+        assert_true((target != NULL) == (cases[i].err == 0));
+        sonde__scrape_target_destroy(target);
+        sonde_alloc_free(&sonde_heap, found);
+    }
+}
+
 static void bad_configurations_are_refused(void **state) {
     struct fixture *f = *state;
     static const char *const bad[] = {"http://u:p@c:1", "ftp://c", "http://", "c:1?x", "c 1", "http://c/#a", ":8500"};
@@ -653,6 +702,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(eureka_servers_are_asked_in_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(consul_entries_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(eureka_instances_are_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(credentials_are_not_sent_in_clear, setup, teardown),
         cmocka_unit_test_setup_teardown(readers_survive_without_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_are_left_out, setup, teardown),
         cmocka_unit_test(resource_has_what_nobody_better_said),
