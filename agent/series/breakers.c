@@ -119,13 +119,16 @@ static int set_states(struct reading *reading) {
     return err;
 }
 
-/* A threshold is named as the reason that a transition has when it is reached. Over 1: never. */
+/* A threshold is named as the reason that a transition has when it is reached. Over 1: never. Shares and numbers of calls
+ * are of one family, since the reason tells them apart. */
 static int set_threshold(struct reading *reading, const char *reason, double value, bool is_on) {
     if (!is_on)
         return 0;
     return set(reading,
                NUMBER(SONDE_GAUGE, "threshold", "",
-                      "What opens a circuit breaker, by reason; minimum_calls decide nothing.", value),
+                      "What opens a circuit breaker: failure_rate and slow_call_rate are shares of the window's calls, "
+                      "consecutive_failures is a number of calls; fewer than minimum_calls decide nothing.",
+                      value),
                "sonde.circuit_breaker.reason", reason);
 }
 static int set_thresholds(struct reading *reading) {
@@ -141,6 +144,42 @@ static int set_thresholds(struct reading *reading) {
     return err;
 }
 
+/* What is configured, in its unit; the window's calls and the free permits of now are below. For ever: left out. */
+static int set_seconds(struct reading *reading, struct sonde_series_value value, uint64_t ns) {
+    value.float64 = (double)ns * 1e-9;
+    return ns < UINT64_MAX / 2 ? set(reading, value, NULL, NULL) : 0;
+}
+static int set_config(struct reading *reading) {
+    const struct sonde__breaker_cell *cell = reading->cell;
+    int err = cell->window_seconds
+                  ? set_seconds(reading,
+                                NUMBER(SONDE_GAUGE, "window.duration", "s", "Configured: calls of so long count.", 0),
+                                cell->window_seconds * UINT64_C(1000000000))
+                  : set(reading,
+                        INTEGER(SONDE_GAUGE, "window.size", "{call}", "Configured: the last so many calls count.",
+                                cell->window_calls),
+                        NULL, NULL);
+    if (!err)
+        err = set(
+            reading,
+            INTEGER(SONDE_GAUGE, "probe.limit", "{call}", "Configured: calls admitted when half-open.", cell->probes),
+            NULL, NULL);
+    if (!err)
+        err = set_seconds(reading,
+                          NUMBER(SONDE_GAUGE, "slow_call.duration", "s", "Configured: longer calls are slow.", 0),
+                          cell->slow_call_ns);
+    if (!err)
+        err = set_seconds(reading,
+                          NUMBER(SONDE_GAUGE, "wait.duration", "s",
+                                 "Configured: stay in open, before the factor for opening again.", 0),
+                          cell->wait_ns);
+    if (!err && cell->is_half_open_bounded)
+        err = set_seconds(
+            reading, NUMBER(SONDE_GAUGE, "half_open.duration", "s", "Configured: longer in half-open opens again.", 0),
+            cell->half_open_max_ns);
+    return err;
+}
+
 static double ratio(uint32_t part, uint32_t calls) {
     return part < calls ? (double)part / (double)calls : 1;
 }
@@ -152,8 +191,8 @@ static int set_window(struct reading *reading) {
     struct sonde__breaker_totals totals = {0};
     if (!by_time || !is_timeless(reading))
         sonde__breaker_window_totals(cell, reading->epoch, by_time, reading->now_us, &totals);
-    int err =
-        set(reading, INTEGER(SONDE_GAUGE, "window.calls", "{call}", "Calls in the window.", totals.calls), NULL, NULL);
+    int err = set(reading, INTEGER(SONDE_GAUGE, "window.calls", "{call}", "Calls in the window now.", totals.calls),
+                  NULL, NULL);
     if (!err && totals.calls >= least)
         err = set(reading,
                   NUMBER(SONDE_GAUGE, "failure_ratio", "1", "Failed share of the window's calls.",
@@ -172,7 +211,8 @@ static int set_outlook(struct reading *reading) {
     const uint32_t admitted = reading->state == SONDE_BREAKER_HALF_OPEN ? SONDE__BREAKER_ADMITTED(cell->state) : 0;
     uint64_t deadline = cell->deadline[reading->epoch & 1], left_us = 0;
     int err = set(reading,
-                  INTEGER(SONDE_GAUGE, "probe.permits", "{call}", "Calls that may be admitted when half-open.",
+                  INTEGER(SONDE_GAUGE, "probe.permits", "{call}",
+                          "Calls that may be admitted still, now or when half-open next.",
                           admitted < cell->probes ? cell->probes - admitted : 0),
                   NULL, NULL);
     if (err || is_timeless(reading) || reading->state == SONDE_BREAKER_FORCED_OPEN)
@@ -193,6 +233,8 @@ static int breaker_set(struct reading *reading, uint64_t told_ns[SONDE_BREAKER_S
     if (err || reading->cell->is_made == SONDE__BREAKER_FOREIGN)
         return err;
     err = set_thresholds(reading);
+    if (!err)
+        err = set_config(reading);
     if (!err)
         err = set_window(reading);
     return err ? err : set_outlook(reading);

@@ -71,7 +71,7 @@ struct change {
 };
 
 static void change_tell(struct sonde_breaker breaker, const struct sonde__breaker_cell *cell,
-                        enum sonde_breaker_state from, const struct change *change) {
+                        enum sonde_breaker_state from, uint32_t epoch, const struct change *change) {
     const struct sonde__breaker_own *own = sonde__breaker_own(breaker);
     const uint32_t least = sonde__breaker_least(cell, from == SONDE_BREAKER_HALF_OPEN);
     const struct sonde_breaker_change told = {
@@ -85,6 +85,7 @@ static void change_tell(struct sonde_breaker breaker, const struct sonde__breake
         .failure_ratio = ratio(change->totals.failures, &change->totals, least),
         .slow_ratio = ratio(change->totals.slow, &change->totals, least),
         .wait_ns = change->to == SONDE_BREAKER_OPEN ? change->wait_us * 1000u : 0,
+        .epoch = epoch,
     };
     sonde__breaker_tell(own, &told);
     if (own->on_change)
@@ -109,7 +110,7 @@ static bool change_try(struct sonde_breaker breaker, struct sonde__breaker_cell 
         atomic_fetch_add(&cell->opens, change->has_wait_of_own ? 0 : 1);
     else if (change->to != SONDE_BREAKER_HALF_OPEN)
         atomic_store(&cell->opens, 0);
-    change_tell(breaker, cell, from, change);
+    change_tell(breaker, cell, from, epoch, change);
     return true;
 }
 
@@ -138,18 +139,22 @@ static bool open_is_over(struct sonde_breaker breaker, struct sonde__breaker_cel
     return true;
 }
 
-/* HALF_OPEN: takes a permit when there is one. *ret_again: the state word has changed. */
+/* HALF_OPEN: takes a permit when there is one, unless the state is over. *ret_again: the state word has changed. */
 static bool probe_admit(struct sonde_breaker breaker, struct sonde__breaker_cell *cell, uint64_t word, bool *ret_again,
                         uint64_t *ret_left_us) {
     *ret_again = false;
     *ret_left_us = 0;
-    if (SONDE__BREAKER_ADMITTED(word) < cell->probes) {
+    const bool is_free = SONDE__BREAKER_ADMITTED(word) < cell->probes;
+    uint64_t now = 0;
+    if (!is_free || cell->is_half_open_bounded) {
+        now = now_us(sonde__breaker_own(breaker));
+        *ret_left_us = time_left(cell, SONDE__BREAKER_EPOCH(word), now, half_open_max_us(cell));
+    }
+    if (is_free && (*ret_left_us || !cell->is_half_open_bounded)) {
         bool taken = atomic_compare_exchange_strong(&cell->state, &word, word + ((uint64_t)1 << 32));
         *ret_again = !taken;
         return taken;
     }
-    uint64_t now = now_us(sonde__breaker_own(breaker));
-    *ret_left_us = time_left(cell, SONDE__BREAKER_EPOCH(word), now, half_open_max_us(cell));
     if (*ret_left_us)
         return false;
     struct change open = {
@@ -240,7 +245,7 @@ static void told_once(struct sonde_breaker breaker, struct sonde__breaker_cell *
     if (told == epoch + 1 || !atomic_compare_exchange_strong(&cell->told_epoch, &told, epoch + 1))
         return;
     change->to = SONDE_BREAKER_METRICS_ONLY;
-    change_tell(breaker, cell, SONDE_BREAKER_METRICS_ONLY, change);
+    change_tell(breaker, cell, SONDE_BREAKER_METRICS_ONLY, epoch, change);
 }
 
 static void decide(struct sonde_breaker breaker, struct sonde__breaker_cell *cell, uint64_t word, unsigned call) {
@@ -355,7 +360,7 @@ int sonde__breaker_observed(struct sonde_breaker breaker, enum sonde_breaker_sta
     struct sonde__breaker_cell *cell = sonde__breaker_cell(breaker);
     if (atomic_load(&cell->is_made) != SONDE__BREAKER_FOREIGN)
         return SONDE_EINVALID;
-    const struct change change = {.to = state, .reason = SONDE_BREAKER_MANUAL};
+    const struct change change = {.to = state, .reason = SONDE_BREAKER_FOREIGN};
     uint64_t word = atomic_load(&cell->state);
     while (SONDE__BREAKER_STATE(word) != state && !change_try(breaker, cell, word, &change))
         word = atomic_load(&cell->state);

@@ -65,7 +65,8 @@ struct sonde__breaker_cell {
     uint32_t window_calls, window_seconds, minimum_calls, probes, consecutive_failures;
     double failure_rate, slow_call_rate;
     uint64_t slow_call_ns;
-    uint32_t has_clock; /* times are its own clock's: nobody else can compare */
+    uint32_t has_clock;            /* times are its own clock's: nobody else can compare */
+    uint32_t is_half_open_bounded; /* by half_open_max_ns, permits or not */
     /* changed by every call */
     _Alignas(64) _Atomic uint64_t window;
     _Atomic uint32_t consecutive; /* epoch 8 | failures in a row 24 */

@@ -52,6 +52,7 @@ static void cell_fill(struct sonde__breaker_cell *cell, const struct sonde_break
     cell->wait_max_ns = or_ns(o->wait_max_ns, 3600 * SECOND);
     cell->wait_factor = or_rate(o->wait_factor, 1.0);
     cell->half_open_max_ns = or_ns(o->half_open_max_ns, cell->wait_ns);
+    cell->is_half_open_bounded = o->half_open_max_ns != 0;
     cell->name_size = (uint32_t)strlen(o->name);
     memcpy(cell->name, o->name, cell->name_size + 1u);
 }
@@ -94,19 +95,23 @@ static struct sonde_breaker find(const char *name) {
     return (struct sonde_breaker){0};
 }
 
-/* The lock is held; there is room. */
-static struct sonde_breaker make(const struct sonde_breaker_options *o, uint32_t is_made) {
+/* The lock is held; there is room. Calls of a foreign one are its own library's to count. */
+static struct sonde_breaker make(const struct sonde_breaker_options *o, uint32_t is_made,
+                                 enum sonde_breaker_state state) {
     struct sonde_breaker breaker = {atomic_load(&sonde__breakers.count) + 1u};
     struct sonde__breaker_own *own = &sonde__breakers.own[breaker.index - 1u];
     own->classify = o->classify;
     own->on_change = o->on_change;
     own->clock = o->clock;
     own->user = o->user;
-    sonde__breaker_instruments(o->name, own); /* begins the library, if it was not */
+    if (is_made == SONDE__BREAKER_FOREIGN)
+        (void)sonde__process_get();
+    else
+        sonde__breaker_instruments(o->name, own); /* begins the library, too, if it was not */
     struct sonde__breaker_cell *cell = cell_at(sonde__breakers_lock(private_cells, forked), breaker);
     cell_fill(cell, o);
     atomic_store(&cell->entered[0], sonde__breaker_time_word(0, clock_us(own)));
-    atomic_store(&cell->state, sonde__breaker_word(o->state, 0, 0));
+    atomic_store(&cell->state, sonde__breaker_word(state, 0, 0));
     atomic_store_explicit(&cell->is_made, is_made, memory_order_release);
     atomic_store_explicit(&sonde__breakers.count, breaker.index, memory_order_release);
     sonde__breakers_publish(breaker.index);
@@ -114,8 +119,10 @@ static struct sonde_breaker make(const struct sonde_breaker_options *o, uint32_t
     return breaker;
 }
 
-static int find_or_make(const struct sonde_breaker_options *options, uint32_t is_made,
+/* state: NULL for one of ours, whose state at the start the options have. */
+static int find_or_make(const struct sonde_breaker_options *options, const enum sonde_breaker_state *state,
                         struct sonde_breaker *ret_breaker) {
+    const uint32_t is_made = state ? SONDE__BREAKER_FOREIGN : SONDE__BREAKER_OURS;
     struct sonde_breaker_options o = SONDE_BREAKER_OPTIONS_INIT;
     memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
     *ret_breaker = (struct sonde_breaker){0};
@@ -124,13 +131,18 @@ static int find_or_make(const struct sonde_breaker_options *options, uint32_t is
     sonde__lock_take(&lock);
     *ret_breaker = find(o.name);
     if (!ret_breaker->index && atomic_load(&sonde__breakers.count) < SONDE_BREAKERS_MAX)
-        *ret_breaker = make(&o, is_made);
+        *ret_breaker = make(&o, is_made, state ? *state : o.state);
+    int error = ret_breaker->index ? 0 : SONDE_EFULL;
+    if (!error && atomic_load(&sonde__breaker_cell(*ret_breaker)->is_made) != is_made) {
+        *ret_breaker = (struct sonde_breaker){0};
+        error = SONDE_EINVALID;
+    }
     sonde__lock_release(&lock);
-    return ret_breaker->index ? 0 : SONDE_EFULL;
+    return error;
 }
 
 int sonde_breaker_create(const struct sonde_breaker_options *options, struct sonde_breaker *ret_breaker) {
-    return find_or_make(options, SONDE__BREAKER_OURS, ret_breaker);
+    return find_or_make(options, NULL, ret_breaker);
 }
 
 int sonde_breaker_observe(const char *name, enum sonde_breaker_state state) {
@@ -140,7 +152,7 @@ int sonde_breaker_observe(const char *name, enum sonde_breaker_state state) {
     if (!breaker.index) {
         struct sonde_breaker_options options = SONDE_BREAKER_OPTIONS_INIT;
         options.name = name;
-        int error = find_or_make(&options, SONDE__BREAKER_FOREIGN, &breaker);
+        int error = find_or_make(&options, &state, &breaker);
         if (error)
             return error;
     }

@@ -10,8 +10,8 @@
 static const char *const state_texts[SONDE_BREAKER_STATE_COUNT] = {"closed",      "open",     "half_open",
                                                                    "forced_open", "disabled", "metrics_only"};
 static const char *const reason_texts[SONDE_BREAKER_REASON_COUNT] = {
-    "manual",       "failure_rate", "slow_call_rate",  "consecutive_failures",
-    "wait_elapsed", "probe_failed", "probe_succeeded", "probe_timeout"};
+    "manual",          "failure_rate",  "slow_call_rate", "consecutive_failures", "wait_elapsed", "probe_failed",
+    "probe_succeeded", "probe_timeout", "foreign"};
 
 const char *sonde__breaker_state_text(enum sonde_breaker_state state) {
     return (unsigned)state < SONDE_BREAKER_STATE_COUNT ? state_texts[state] : "unknown";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bulkheads: a word that counts calls under way. What it holds is read when the agent asks (an observable instrument). */
 #include "instrumentation/resilience/table.h"
+#include <pthread.h>
 #include <sonde/err.h>
 #include <sonde/resilience/bulkhead.h>
 #include <stdatomic.h>
@@ -15,6 +16,22 @@ static struct bulkhead {
 } bulkheads[SONDE_BULKHEADS_MAX];
 static struct sonde__kit_table table = {
     .capacity = SONDE_BULKHEADS_MAX, .element_size = sizeof bulkheads[0], .elements = bulkheads};
+
+/* The calls of its parent are no child's to end: they would keep their places for good. */
+static void fork_child(void) {
+    for (uint32_t i = 0; i < SONDE_BULKHEADS_MAX; i++) {
+        atomic_store(&bulkheads[i].inflight, 0);
+        atomic_store(&bulkheads[i].queued, 0);
+    }
+}
+
+/* One less, and not below none: who leaves twice, or left in a child what was taken before its fork, takes no place from
+ * others for good. */
+static void give_back(_Atomic uint32_t *count) {
+    uint32_t seen = atomic_load_explicit(count, memory_order_relaxed);
+    while (seen && !atomic_compare_exchange_weak(count, &seen, seen - 1))
+        ;
+}
 
 static void observe(struct sonde_observer *observer, void *unused) {
     (void)unused;
@@ -46,6 +63,7 @@ static void fill(void *at, const void *options) {
             sonde__resilience_instrument(SONDE__RESILIENCE_BULKHEAD_QUEUED)};
         struct sonde_observable observable;
         (void)sonde_observable_register(observe, NULL, instruments, 3, &observable); /* without metrics: no matter */
+        (void)pthread_atfork(NULL, NULL, fork_child); /* refused: a child has its parent's counts */
         is_observed = true;
     }
 }
@@ -84,7 +102,7 @@ bool sonde_bulkhead_enter(struct sonde_bulkhead bulkhead) {
 void sonde_bulkhead_leave(struct sonde_bulkhead bulkhead) {
     struct bulkhead *b = sonde__kit_get(&table, bulkhead.index);
     if (b)
-        atomic_fetch_sub(&b->inflight, 1);
+        give_back(&b->inflight);
 }
 
 bool sonde_bulkhead_queue(struct sonde_bulkhead bulkhead) {
@@ -104,7 +122,7 @@ bool sonde_bulkhead_queue(struct sonde_bulkhead bulkhead) {
 void sonde_bulkhead_unqueue(struct sonde_bulkhead bulkhead) {
     struct bulkhead *b = sonde__kit_get(&table, bulkhead.index);
     if (b)
-        atomic_fetch_sub(&b->queued, 1);
+        give_back(&b->queued);
 }
 
 int sonde_bulkhead_limit_set(struct sonde_bulkhead bulkhead, uint32_t limit) {

@@ -105,7 +105,7 @@ static uint64_t wait_choose(const struct retry *retry, const struct sonde_retry_
 }
 
 /* All that were told the same shall not come at the same time. */
-static uint64_t rejection_spread(const struct retry *retry, uint64_t retry_after_ns) {
+static uint64_t wait_spread(const struct retry *retry, uint64_t retry_after_ns) {
     const uint64_t eighth_ns = retry_after_ns / 8;
     const uint64_t most_ns = eighth_ns > retry->options.initial_ns ? eighth_ns : retry->options.initial_ns;
     return retry->options.jitter == SONDE_JITTER_NONE ? 0 : (uint64_t)((double)most_ns * random_get(retry));
@@ -177,7 +177,8 @@ enum sonde_retry_decision sonde_retry_next(struct sonde_retry_call *call, enum s
         return give_up(call, retry, budget, BY_PUSHBACK);
     if (call->attempt >= retry->options.attempts)
         return give_up(call, retry, budget, BY_ATTEMPTS);
-    uint64_t wait = pushback_ns ? (uint64_t)pushback_ns : wait_choose(retry, call, call->attempt - call->restart);
+    const uint64_t asked = (uint64_t)pushback_ns;
+    uint64_t wait = asked ? asked + wait_spread(retry, asked) : wait_choose(retry, call, call->attempt - call->restart);
     if (!is_in_time(retry, call, wait))
         return give_up(call, retry, budget, BY_DEADLINE);
     if (!sonde__retry_budget_allows(budget))
@@ -208,7 +209,7 @@ enum sonde_retry_decision sonde__retry_refused(struct sonde_retry_call *call, en
     if (retry_after_ns > UINT64_MAX / 2) /* never */
         wait = retry_after_ns;
     else if (wait < retry_after_ns)
-        wait = retry_after_ns + rejection_spread(retry, retry_after_ns);
+        wait = retry_after_ns + wait_spread(retry, retry_after_ns);
     if (call->deadline_ns == UINT64_MAX || !is_in_time(retry, call, wait))
         return give_up(call, retry, budget, call->deadline_ns == UINT64_MAX ? (enum reason)refuser : BY_DEADLINE);
     *ret_wait_ns = wait;
@@ -229,14 +230,18 @@ uint64_t sonde_retry_left_ns(const struct sonde_retry_call *call) {
 }
 
 int64_t sonde_retry_pushback_grpc(const char *text, size_t size) {
+    const int64_t max_ms = (int64_t)(SONDE__RETRY_AFTER_NS_MAX / MS);
     int64_t ms = 0;
-    if (size < 1 || size > 10)
+    if (size == 0)
+        return 0;
+    if (size > 10)
         return -1;
     for (size_t i = 0; i < size; i++) {
         if (text[i] < '0' || text[i] > '9')
             return -1;
         ms = ms * 10 + (text[i] - '0');
     }
+    ms = ms < max_ms ? ms : max_ms;
     return ms ? ms * (int64_t)MS : 1; /* at once, but asked for */
 }
 

@@ -2,6 +2,7 @@
 /* Budgets of retries and hedges: three words, changed without a lock. */
 #include "instrumentation/resilience/retry.h"
 #include "instrumentation/resilience/table.h"
+#include <pthread.h>
 #include <sonde/err.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -19,7 +20,24 @@ static struct sonde__retry_budget {
 static struct sonde__kit_table budget_table = {
     .capacity = SONDE_RETRY_BUDGETS_MAX, .element_size = sizeof budgets[0], .elements = budgets};
 
+/* The calls of its parent are no child's to end. Tokens stay: what was learnt of the peer. */
+static void fork_child(void) {
+    for (uint32_t i = 0; i < SONDE_RETRY_BUDGETS_MAX; i++) {
+        atomic_store(&budgets[i].active, 0);
+        atomic_store(&budgets[i].retrying, 0);
+    }
+}
+
+/* One less, and not below none: a child may end what its parent began before the fork. */
+static void give_back(_Atomic uint32_t *count) {
+    uint32_t seen = atomic_load_explicit(count, memory_order_relaxed);
+    while (seen && !atomic_compare_exchange_weak(count, &seen, seen - 1))
+        ;
+}
+
+/* Under the table's lock. */
 static void budget_fill(void *at, const void *options) {
+    static bool is_watched;
     struct sonde__retry_budget *budget = at;
     const struct sonde_retry_budget_options *o = options;
     budget->tokens_max = (int64_t)(o->tokens_max * MILLI);
@@ -27,6 +45,9 @@ static void budget_fill(void *at, const void *options) {
     budget->share = o->share;
     budget->share_min = o->share_min ? o->share_min : 3;
     atomic_store(&budget->tokens, budget->tokens_max);
+    if (!is_watched)
+        (void)pthread_atfork(NULL, NULL, fork_child); /* refused: a child has its parent's counts */
+    is_watched = true;
 }
 
 int sonde_retry_budget_create(const struct sonde_retry_budget_options *options, struct sonde_retry_budget *ret_budget) {
@@ -69,7 +90,7 @@ bool sonde__retry_budget_allows(struct sonde__retry_budget *budget) {
 
 void sonde__retry_budget_retry_end(struct sonde__retry_budget *budget) {
     if (budget)
-        atomic_fetch_sub(&budget->retrying, 1);
+        give_back(&budget->retrying);
 }
 
 bool sonde__retry_budget_call_begin(struct sonde__retry_budget *budget) {
@@ -80,5 +101,5 @@ bool sonde__retry_budget_call_begin(struct sonde__retry_budget *budget) {
 }
 void sonde__retry_budget_call_end(struct sonde__retry_budget *budget) {
     if (budget)
-        atomic_fetch_sub(&budget->active, 1);
+        give_back(&budget->active);
 }

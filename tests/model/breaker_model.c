@@ -4,6 +4,7 @@
  *   - each change of state has one winner, who tells of it once;
  *   - a result of an older epoch counts nowhere but in the totals of calls;
  *   - totals of the window never run over or under, and in the end are what the ring holds;
+ *   - a permit that comes back twice lets one probe more in at most;
  *   - a state is never over before its time, and every call is accounted for by one outcome.
  * usage: breaker_model [--deep]   prints orders explored per model; then plants a bug and must find it. */
 #include "tests/model/scheduler.h"
@@ -280,6 +281,41 @@ static void leaked_begin(void) {
     world.time_ns += 10 * SECOND;
 }
 
+/* All permits are free, and the state is over all the same. */
+static void bounded_begin(void) {
+    as_new(SONDE_BREAKER_CLOSED);
+    cell->is_half_open_bounded = 1;
+    half_opened(2);
+    world.time_ns += 10 * SECOND;
+}
+static void bounded_thread(unsigned number) {
+    struct sonde_breaker_permit permit;
+    (void)number;
+    enum sonde_admission admission = admit(&permit);
+    MODEL_CHECK(admission == SONDE_REJECTED);
+    MODEL_CHECK(SONDE__BREAKER_STATE(cell->state) == SONDE_BREAKER_OPEN);
+}
+
+/* A permit that comes back twice: each time one probe more at most, and never below none. */
+static void twice_thread(unsigned number) {
+    struct sonde_breaker_permit permit;
+    if (number == 1) {
+        calls("S");
+        return;
+    }
+    if (admit(&permit) == SONDE_REJECTED)
+        return;
+    for (int i = 0; i < 2; i++) {
+        ghost.returned[permit.epoch] += permit.admission == SONDE_ADMITTED_PROBE;
+        sonde_breaker_cancel(breaker, &permit);
+    }
+}
+static void twice_end(void) {
+    for (uint32_t i = 0; i < EPOCHS; i++)
+        MODEL_CHECK(ghost.probes[i] <= cell->probes + ghost.returned[i]);
+    MODEL_CHECK(SONDE__BREAKER_ADMITTED(cell->state) <= cell->probes);
+}
+
 static void told_begin(void) {
     as_new(SONDE_BREAKER_METRICS_ONLY);
 }
@@ -346,6 +382,8 @@ static const struct {
     MODEL_AS(told_once, 2, trip, told, false),
     MODEL(by_hand, 2, false),
     MODEL_AS(cancelled, 2, cancel, probes, false),
+    MODEL(bounded, 3, false),
+    {{"twice", 2, twice_thread, probes_begin, always, twice_end, &world, sizeof world}, false},
     {{"slices", 3, slices_thread, slices_begin, step_nothing, slices_end, &world, sizeof world}, false},
     MODEL_AS(probes_3, 3, probes, probes, true),
     MODEL_AS(two_probes_3, 3, probes, two_probes, true),

@@ -19,7 +19,7 @@
  *   each state         counts from nothing; there OPEN still shows the window that opened it.
  *   OPEN               is over with its wait, not after it, so that who comes back after retry_after_ns is admitted. Who
  *                      asks then makes it HALF_OPEN; there is no timer.
- *   too long HALF_OPEN is found by the call that gets no permit; there a timer opens the breaker, permits or not.
+ *   too long HALF_OPEN is found by the next call; there a timer opens the breaker.
  *   METRICS_ONLY       may be set to OPEN by hand. */
 #ifndef SONDE_RESILIENCE_BREAKER_H
 #define SONDE_RESILIENCE_BREAKER_H
@@ -47,7 +47,8 @@ enum sonde_breaker_reason {
     SONDE_BREAKER_WAIT_ELAPSED,
     SONDE_BREAKER_PROBE_FAILED,
     SONDE_BREAKER_PROBE_SUCCEEDED,
-    SONDE_BREAKER_PROBE_TIMEOUT, /* half-open for too long: a probe was never reported */
+    SONDE_BREAKER_PROBE_TIMEOUT, /* half-open for too long, for example since a probe was never reported */
+    SONDE_BREAKER_FOREIGN,       /* another library's breaker: sonde_breaker_observe() */
     SONDE_BREAKER_REASON_COUNT,
 };
 
@@ -63,7 +64,9 @@ struct sonde_breaker {
 };
 
 /** A change of state, as the hook gets it. Strings are borrowed.
- *  failure_ratio, slow_ratio  of the window, 0..1; negative below the minimum of calls. */
+ *  failure_ratio, slow_ratio  of the window, 0..1; negative below the minimum of calls.
+ *  epoch                      of the state that began: one more with each change of this breaker (29 bits, then from 0).
+ *                             Of two changes that arrive out of order it tells the later one. */
 struct sonde_breaker_change {
     size_t size;
     struct sonde_breaker breaker;
@@ -73,6 +76,7 @@ struct sonde_breaker_change {
     uint32_t calls;
     double failure_ratio, slow_ratio;
     uint64_t wait_ns; /* of OPEN */
+    uint32_t epoch;
 };
 
 /** Set up with SONDE_BREAKER_OPTIONS_INIT; a zero means the default in brackets.
@@ -84,17 +88,20 @@ struct sonde_breaker_change {
  *  failure_rate           0..1: opens when failures/calls reaches it [0.5]; over 1 = never.
  *  slow_call_rate         likewise of slow calls [1.0]; over 1 = never.
  *  slow_call_ns           longer calls are slow [60 s].
- *  consecutive_failures   opens after so many failures in a row, whatever the minimum [0 = off].
+ *  consecutive_failures   opens after so many failures in a row, whatever the minimum [0 = off]. When it is set, the first
+ *                         failed probe of HALF_OPEN opens again, whatever the other probes say.
  *  probes                 calls admitted when half-open [10]; 1..1024. min(probes, minimum_calls) results decide.
  *  wait_ns                in OPEN [60 s].     wait_factor, wait_max_ns  each further OPEN without a CLOSED in between
  *                         waits so many times longer [1.0], up to this [1 h]. FORCED_OPEN counts as one of them, an
  *                         OPEN with a wait of its own does not.
- *  half_open_max_ns       longer in HALF_OPEN opens again, so that a probe that never reports does no harm [wait_ns].
+ *  half_open_max_ns       longer in HALF_OPEN opens again, when the next call asks. [wait_ns, and only once all permits are
+ *                         taken: a probe that never reports does no harm, and where calls are few the round goes on.]
  *  state                  at the start: CLOSED, DISABLED, METRICS_ONLY or FORCED_OPEN.
  *  classify               NULL, or what an error is worth (sonde_breaker_report_error()). error: the caller's; result: as
  *                         handed in.
- *  on_change              NULL, or called after each change by the thread whose call changed the state: keep it short. It
- *                         may use breakers.
+ *  on_change              NULL, or called after each change, on changes only, by the thread whose call (admit, report,
+ *                         state_set) changed the state: keep it short. It may use breakers. Threads may be in it at the
+ *                         same time, and an older change may arrive after a newer one: order them by epoch.
  *  clock                  NULL, or monotonic ns (for tests).
  *  user                   of the three functions; kept. */
 struct sonde_breaker_options {
@@ -126,7 +133,8 @@ struct sonde_breaker_options {
 
 /** Makes a breaker, or finds the one of that name (whose options stay).
  *  ret_breaker  always written; the handle 0 on failure.
- *  Returns 0, SONDE_EINVALID, SONDE_EFULL (SONDE_BREAKERS_MAX). Takes a lock: once, not per call. */
+ *  Returns 0, SONDE_EINVALID (also for a name of sonde_breaker_observe(): that one would protect nothing), SONDE_EFULL
+ *  (SONDE_BREAKERS_MAX). Takes a lock: once, not per call. */
 SONDE_API int sonde_breaker_create(const struct sonde_breaker_options *options, struct sonde_breaker *ret_breaker);
 
 enum sonde_admission {
@@ -157,7 +165,8 @@ SONDE_API_HOT void sonde_breaker_report(struct sonde_breaker breaker, const stru
 /** The same by the breaker's classify (without one: error 0 is a success). */
 SONDE_API void sonde_breaker_report_error(struct sonde_breaker breaker, const struct sonde_breaker_permit *permit,
                                           int error, const void *result, uint64_t duration_ns);
-/** The call was not made after all: the permit comes back. */
+/** The call was not made after all: the permit comes back. Once, and not after a report: a probe's permit that comes back
+ *  twice lets one probe too many into its round (never more than that, and no later round). */
 SONDE_API void sonde_breaker_cancel(struct sonde_breaker breaker, const struct sonde_breaker_permit *permit);
 
 /** The state as telemetry shows it. An OPEN whose wait is over stays OPEN until somebody asks for a call. */
@@ -172,8 +181,10 @@ SONDE_API void sonde_breaker_describe(struct sonde_breaker breaker, const struct
 /** Records a rejected call as a span of its own: status ERROR, error.type=circuit_breaker_open. */
 SONDE_API void sonde_breaker_rejection_record(struct sonde_breaker breaker, const struct sonde_breaker_permit *permit);
 
-/** Publishes the state of another library's breaker under a name; the first call makes it. It admits everything here.
- *  Returns 0, SONDE_EINVALID, SONDE_EFULL. Finds by name, without a lock once it is known. */
+/** Publishes the state of another library's breaker under a name; the first call makes it, in that state, without a change
+ *  to tell of. It has states, times in them and transitions (reason "foreign"), and no calls: those nobody counts here.
+ *  Returns 0, SONDE_EINVALID (also for a name of sonde_breaker_create()), SONDE_EFULL. Finds by name, without a lock once
+ *  it is known. */
 SONDE_API int sonde_breaker_observe(const char *name, enum sonde_breaker_state state);
 
 SONDE_END

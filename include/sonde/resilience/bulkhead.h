@@ -6,6 +6,7 @@
  *   call(peer);
  *   sonde_bulkhead_leave(bulkhead);
  *
+ * A forked child begins with no call under way and none waiting: its parent's are not its own.
  * Nothing here blocks. Who wants to wait for a place does so himself, between sonde_bulkhead_queue() and _unqueue(),
  * which bound how many wait and show them.
  * Telemetry: sonde.resilience.bulkhead.inflight, .limit, .queued, .rejected. */

@@ -11,6 +11,7 @@
  * Each attempt is a client span of its own beside the others, under the same parent, with its resend count
  * (sonde/conventions/http.h, rpc.h). Waits have jitter, so that clients that failed together do not come back together;
  * a budget keeps retries from being most of the load of a peer that is unwell.
+ * A forked child's budgets begin with no call under way; their tokens stay.
  * Telemetry: sonde.resilience.retry (calls by outcome), sonde.resilience.retry.suppressed (retries not made, by reason).
  * Source: gRPC proposal A6; "Exponential Backoff And Jitter" (AWS Architecture Blog); RFC 9110, 10.2.3. */
 #ifndef SONDE_RESILIENCE_RETRY_H
@@ -107,8 +108,9 @@ enum sonde_retry_decision {
 SONDE_API_HOT void sonde_retry_begin(struct sonde_retry retry, uint64_t left_ns, struct sonde_retry_call *ret_call);
 
 /** Tells how an attempt ended. IGNORED: a failure that a retry would not mend.
- *  pushback_ns  what the peer asked for: > 0 waits exactly so long and starts the back-off anew, < 0 forbids a retry,
- *               0 = nothing asked.
+ *  pushback_ns  what the peer asked for: > 0 waits so long, and with jitter up to an eighth of it or initial_ns more (all
+ *               that were told the same shall not come at once), and starts the back-off anew; < 0 forbids a retry; 0 =
+ *               nothing asked.
  *  ret_wait_ns  written always; until the next attempt, which has begun as far as this library is concerned.
  *  After DONE or GIVE_UP the call is over. */
 SONDE_API_HOT enum sonde_retry_decision sonde_retry_next(struct sonde_retry_call *call, enum sonde_outcome outcome,
@@ -126,7 +128,8 @@ SONDE_API void sonde_retry_abandon(struct sonde_retry_call *call);
 /** Time left of a call, for the deadline of an attempt (grpc-timeout, a header); UINT64_MAX = no deadline. */
 SONDE_API uint64_t sonde_retry_left_ns(const struct sonde_retry_call *call);
 
-/** Reads the metadata value grpc-retry-pushback-ms: as pushback_ns; anything but a number >= 0 forbids a retry. */
+/** Reads the metadata value grpc-retry-pushback-ms: as pushback_ns, at most 300 s; 0 when it is absent (size 0): then
+ *  nothing was asked; anything else but a number >= 0 forbids a retry. */
 SONDE_API int64_t sonde_retry_pushback_grpc(const char *text, size_t size);
 
 /** Reads the HTTP header Retry-After (seconds or a date): as pushback_ns, at most 300 s; 0 when it is neither, or absent

@@ -8,7 +8,7 @@
  *                   whatever state it is now, and may decide it.
  *   OPEN            shows nothing of its window here, since Sonde's counts from nothing in each state; there it keeps
  *                   the one that opened it.
- *   half-open time  is looked at when a call finds no permit; there a timer fires.
+ *   half-open time  is looked at when a call asks; there a timer fires.
  *   automatic       change to HALF_OPEN by a timer: Sonde makes the same change when somebody asks for a call, so until
  *                   then HALF_OPEN is shown as OPEN.
  *   METRICS_ONLY    to OPEN is refused there: no script does it (the twin leaves it out, too).
@@ -162,11 +162,11 @@ public final class Oracle {
 
     boolean acquire() {
         untouched = false;
+        if (breaker.getState() == State.HALF_OPEN && !automatic)
+            timersRun();
         boolean admitted = breaker.tryAcquirePermission();
         if (admitted)
             permits.add(epoch);
-        else if (breaker.getState() == State.HALF_OPEN && !automatic)
-            timersRun();
         return admitted;
     }
 

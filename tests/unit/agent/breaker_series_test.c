@@ -62,6 +62,8 @@ static void breaker_add(struct fixture *f, const char *name, enum sonde__breaker
     cell->is_made = maker;
     cell->window_calls = cell->minimum_calls = 4;
     cell->probes = 2;
+    cell->wait_ns = cell->half_open_max_ns = UINT64_C(10000000000);
+    cell->slow_call_ns = UINT64_C(1500000000);
     cell->failure_rate = 0.5;
     cell->slow_call_rate = 1.5;
     cell->name_size = (uint32_t)strlen(name);
@@ -192,6 +194,26 @@ static void ratios_are_there_from_the_minimum_of_calls_on(void **state) {
     ASSERT_ABSENT("failure_ratio{name=\"b\"}"); /* gone, not stale */
 }
 
+static void what_is_configured_is_data_too(void **state) {
+    struct fixture *f = *state;
+    breaker_add(f, "b", SONDE__BREAKER_OURS);
+    scrape(f);
+    ASSERT_VALUE("window_size{name=\"b\"}", 4);
+    ASSERT_ABSENT("window_duration_seconds{name=\"b\"}");
+    ASSERT_VALUE("probe_limit{name=\"b\"}", 2);
+    ASSERT_VALUE("slow_call_duration_seconds{name=\"b\"}", 1.5);
+    ASSERT_VALUE("wait_duration_seconds{name=\"b\"}", 10);
+    ASSERT_ABSENT("half_open_duration_seconds{name=\"b\"}"); /* of leaked permits only */
+    cell_of(f, 0)->window_seconds = 30;
+    cell_of(f, 0)->is_half_open_bounded = 1;
+    cell_of(f, 0)->wait_ns = UINT64_MAX; /* for ever */
+    scrape(f);
+    ASSERT_ABSENT("window_size{name=\"b\"}");
+    ASSERT_VALUE("window_duration_seconds{name=\"b\"}", 30);
+    ASSERT_VALUE("half_open_duration_seconds{name=\"b\"}", 10);
+    ASSERT_ABSENT("wait_duration_seconds{name=\"b\"}");
+}
+
 static void a_time_window_is_added_up_by_the_machines_clock(void **state) {
     struct fixture *f = *state;
     breaker_add(f, "b", SONDE__BREAKER_OURS);
@@ -220,6 +242,7 @@ static void foreign_ones_have_state_and_time_only(void **state) {
     ASSERT_VALUE("state_time_seconds_total{name=\"theirs\",state=\"closed\"}", 1);
     ASSERT_ABSENT("window_calls{name=\"theirs\"}");
     ASSERT_ABSENT("probe_permits{name=\"theirs\"}");
+    ASSERT_ABSENT("window_size{name=\"theirs\"}");
     ASSERT_ABSENT("threshold{name=\"theirs\",reason=\"failure_rate\"}");
 }
 
@@ -295,6 +318,7 @@ int main(void) {
         CASE(time_in_a_state_has_the_current_stay_and_never_falls),
         CASE(a_state_that_changes_while_it_is_read_counts_no_stay_twice),
         CASE(ratios_are_there_from_the_minimum_of_calls_on),
+        CASE(what_is_configured_is_data_too),
         CASE(a_time_window_is_added_up_by_the_machines_clock),
         CASE(foreign_ones_have_state_and_time_only),
         CASE(the_dead_are_in_no_state),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Circuit breakers under a clock of the test's own: thresholds, windows, waits, probes, late results, manual states. */
+#include "instrumentation/resilience/breaker.h"
+#include "instrumentation/resilience/instruments.h"
 #include "tests/lib/records.h"
 #include <pthread.h>
 #include <setjmp.h>
@@ -12,6 +14,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "tests/unit/instrumentation/read_back.h"
 
 #define SECOND UINT64_C(1000000000)
 
@@ -402,17 +406,6 @@ static void any_clock_and_any_wait_will_do(void **state) {
     time_ns = before;
 }
 
-static void a_foreign_breaker_is_not_ours_to_open(void **state) {
-    (void)state;
-    assert_int_equal(sonde_breaker_observe("not ours", SONDE_BREAKER_CLOSED), 0);
-    struct sonde_breaker_options options = base();
-    options.name = "not ours";
-    struct sonde_breaker breaker = make(options);
-    for (int i = 0; i < 100; i++)
-        calls(breaker, "FFFF");
-    ASSERT_STATE(breaker, CLOSED);
-}
-
 static void classify_decides(void **state) {
     (void)state;
     struct sonde_breaker_permit permit;
@@ -484,20 +477,97 @@ static void bad_options_are_refused(void **state) {
     assert_int_equal(call((struct sonde_breaker){0}, SONDE_OUTCOME_FAILURE), SONDE_ADMITTED);
 }
 
+static int64_t counted(enum sonde__resilience_metric metric, const char *text) {
+    struct sonde__metric_series series;
+    return find(sonde__resilience_instrument(metric), text, &series) ? (int64_t)series.value : 0;
+}
 static void a_foreign_breaker_shows_its_state(void **state) {
     (void)state;
-    assert_int_equal(sonde_breaker_observe("theirs", SONDE_BREAKER_CLOSED), 0);
+    struct sonde__metric_series series;
+    struct sonde_breaker theirs;
+    (void)make(base()); /* so that there are instruments */
+    int64_t before = counted(SONDE__RESILIENCE_BREAKER_TRANSITION, "theirs");
+    (void)records_skip();
     assert_int_equal(sonde_breaker_observe("theirs", SONDE_BREAKER_OPEN), 0);
+    assert_int_equal(records_skip(), 0);
+    assert_int_equal(counted(SONDE__RESILIENCE_BREAKER_TRANSITION, "theirs"), before); /* nothing was seen to change */
+    theirs.index = (uint32_t)atomic_load(&sonde__breakers.count);
+    ASSERT_STATE(theirs, OPEN);
+    assert_int_equal(sonde_breaker_observe("theirs", SONDE_BREAKER_OPEN), 0);
+    assert_int_equal(counted(SONDE__RESILIENCE_BREAKER_TRANSITION, "theirs"), before);
+    assert_int_equal(sonde_breaker_observe("theirs", SONDE_BREAKER_HALF_OPEN), 0);
+    ASSERT_STATE(theirs, HALF_OPEN);
+    assert_int_equal(counted(SONDE__RESILIENCE_BREAKER_TRANSITION, "theirs"), before + 1);
+    assert_true(find(sonde__resilience_instrument(SONDE__RESILIENCE_BREAKER_TRANSITION), "theirs", &series));
+    assert_non_null(memmem(series.attributes, series.attributes_size, "foreign", strlen("foreign")));
+    assert_false(find(sonde__resilience_instrument(SONDE__RESILIENCE_BREAKER_CALL), "theirs", &series));
+    assert_false(find(sonde__resilience_instrument(SONDE__RESILIENCE_BREAKER_DURATION), "theirs", &series));
+    assert_int_equal(sonde_breaker_state_set(theirs, SONDE_BREAKER_CLOSED, 0), SONDE_EINVALID);
+    assert_int_equal(sonde_breaker_observe("theirs", (enum sonde_breaker_state)9), SONDE_EINVALID);
+}
+
+static void what_is_anothers_protects_nothing(void **state) {
+    (void)state;
+    struct sonde_breaker breaker = {7};
     struct sonde_breaker_options options = base();
-    options.name = "theirs";
-    struct sonde_breaker breaker = make(options);
-    ASSERT_STATE(breaker, OPEN);
-    assert_int_equal(call(breaker, SONDE_OUTCOME_SUCCESS), SONDE_ADMITTED); /* not ours to reject */
-    assert_int_equal(sonde_breaker_state_set(breaker, SONDE_BREAKER_CLOSED, 0), SONDE_EINVALID);
+    options.name = "not ours";
+    assert_int_equal(sonde_breaker_observe("not ours", SONDE_BREAKER_OPEN), 0);
+    assert_int_equal(sonde_breaker_create(&options, &breaker), SONDE_EINVALID);
+    assert_int_equal(breaker.index, 0);
     options = base();
     (void)make(options);
     assert_int_equal(sonde_breaker_observe(options.name, SONDE_BREAKER_OPEN), SONDE_EINVALID);
-    assert_int_equal(sonde_breaker_observe("theirs", (enum sonde_breaker_state)9), SONDE_EINVALID);
+}
+
+static void a_bounded_half_open_ends_whether_permits_are_free_or_not(void **state) {
+    (void)state;
+    struct sonde_breaker_options options = base();
+    struct sonde_breaker_permit permit;
+    options.half_open_max_ns = 30 * SECOND;
+    struct sonde_breaker bounded = make(options), other = make(base()), *const both[] = {&bounded, &other};
+    for (int i = 0; i < 2; i++)
+        calls(*both[i], "FFFF");
+    time_ns += 10 * SECOND;
+    for (int i = 0; i < 2; i++)
+        calls(*both[i], "S"); /* one permit is left */
+    time_ns += 30 * SECOND;
+    assert_int_equal(sonde_breaker_admit(bounded, &permit), SONDE_REJECTED);
+    assert_true(permit.retry_after_ns == 10 * SECOND);
+    ASSERT_STATE(bounded, OPEN);
+    assert_int_equal(LAST.reason, SONDE_BREAKER_PROBE_TIMEOUT);
+    calls(other, "S"); /* by default a peer that is seldom called is probed for as long as it takes */
+    ASSERT_STATE(other, CLOSED);
+    time_ns += 10 * SECOND;
+    calls(bounded, "S");
+    time_ns += 30 * SECOND - 1000;
+    calls(bounded, "S");
+    ASSERT_STATE(bounded, CLOSED);
+}
+
+static void a_failed_probe_is_a_failure_in_a_row(void **state) {
+    (void)state;
+    struct sonde_breaker_options options = base();
+    options.consecutive_failures = 3;
+    options.failure_rate = 2;
+    struct sonde_breaker breaker = make(options);
+    calls(breaker, "FFF");
+    ASSERT_STATE(breaker, OPEN);
+    time_ns += 10 * SECOND;
+    calls(breaker, "F");
+    ASSERT_STATE(breaker, OPEN);
+    assert_int_equal(LAST.reason, SONDE_BREAKER_PROBE_FAILED);
+}
+
+static void changes_are_numbered(void **state) {
+    (void)state;
+    struct sonde_breaker breaker = make(base());
+    uint64_t before = change_count;
+    calls(breaker, "FFFF");
+    time_ns += 10 * SECOND;
+    calls(breaker, "SS");
+    assert_int_equal(change_count - before, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(changes[(before + i) % 64].epoch, i + 1);
 }
 
 /* Eight threads on one breaker: of the permits never one too many is out, and totals add up. */
@@ -568,11 +638,14 @@ int main(void) {
         cmocka_unit_test(many_epochs_leave_the_window_right),
         cmocka_unit_test(probes_that_say_nothing_for_long_do_no_harm),
         cmocka_unit_test(any_clock_and_any_wait_will_do),
-        cmocka_unit_test(a_foreign_breaker_is_not_ours_to_open),
         cmocka_unit_test(classify_decides),
         cmocka_unit_test(a_change_is_a_log_record_of_the_call),
         cmocka_unit_test(bad_options_are_refused),
-        cmocka_unit_test(a_foreign_breaker_shows_its_state),
+        cmocka_unit_test_setup_teardown(a_foreign_breaker_shows_its_state, setup, teardown),
+        cmocka_unit_test(what_is_anothers_protects_nothing),
+        cmocka_unit_test(a_bounded_half_open_ends_whether_permits_are_free_or_not),
+        cmocka_unit_test(a_failed_probe_is_a_failure_in_a_row),
+        cmocka_unit_test(changes_are_numbered),
         cmocka_unit_test(eight_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,8 @@
 #include <sonde/resilience/bulkhead.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -54,6 +56,38 @@ static void the_queue_is_bounded_too(void **state) {
     assert_true(sonde_bulkhead_queue(bulkhead));
     sonde_bulkhead_unqueue(bulkhead);
     sonde_bulkhead_leave(bulkhead);
+}
+
+static void a_stray_leave_takes_no_place_from_others(void **state) {
+    (void)state;
+    struct sonde_bulkhead bulkhead = make("stray", 2, 1);
+    sonde_bulkhead_leave(bulkhead);
+    sonde_bulkhead_unqueue(bulkhead);
+    assert_int_equal(sonde_bulkhead_inflight(bulkhead), 0);
+    assert_true(sonde_bulkhead_enter(bulkhead) && sonde_bulkhead_enter(bulkhead) && sonde_bulkhead_queue(bulkhead));
+    assert_false(sonde_bulkhead_enter(bulkhead) || sonde_bulkhead_queue(bulkhead));
+    sonde_bulkhead_leave(bulkhead);
+    sonde_bulkhead_leave(bulkhead);
+    sonde_bulkhead_unqueue(bulkhead);
+}
+
+static void a_child_begins_with_no_call_under_way(void **state) {
+    (void)state;
+    int status;
+    struct sonde_bulkhead bulkhead = make("parent's", 2, 1);
+    assert_true(sonde_bulkhead_enter(bulkhead) && sonde_bulkhead_enter(bulkhead) && sonde_bulkhead_queue(bulkhead));
+    pid_t child = fork();
+    if (child == 0) {
+        bool good = sonde_bulkhead_inflight(bulkhead) == 0 && sonde_bulkhead_enter(bulkhead) &&
+                    sonde_bulkhead_enter(bulkhead) && !sonde_bulkhead_enter(bulkhead) && sonde_bulkhead_queue(bulkhead);
+        _exit(good ? 0 : 1);
+    }
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    assert_int_equal(status, 0);
+    assert_int_equal(sonde_bulkhead_inflight(bulkhead), 2);
+    sonde_bulkhead_leave(bulkhead);
+    sonde_bulkhead_leave(bulkhead);
+    sonde_bulkhead_unqueue(bulkhead);
 }
 
 static struct sonde_bulkhead shared;
@@ -120,6 +154,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_many_places_as_the_limit),
         cmocka_unit_test(the_queue_is_bounded_too),
+        cmocka_unit_test(a_stray_leave_takes_no_place_from_others),
+        cmocka_unit_test(a_child_begins_with_no_call_under_way),
         cmocka_unit_test(never_one_too_many_with_eight_threads),
         cmocka_unit_test_setup_teardown(its_series_are_read_when_the_agent_asks, setup, teardown),
         cmocka_unit_test(bad_options_are_refused),

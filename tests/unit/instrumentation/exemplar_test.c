@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Exemplars, from a measurement to what the agent's reader says of it. Source: metrics/sdk.md#exemplar. */
+#include "instrumentation/resilience/instruments.h"
 #include "tests/lib/child.h"
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 /* cmocka.h needs those */
 #include <cmocka.h>
 #include <sonde/err.h>
+#include <sonde/resilience/breaker.h>
 
 #include "tests/unit/instrumentation/read_back.h"
 
@@ -104,6 +106,26 @@ static void exemplar_has_value_time_and_ids_of_the_span(void) {
     CHECK(exemplars[0].time_unix_ns < now_ns + UINT64_C(1000000000));
 }
 CHILD_TEST(exemplar_has_value_time_and_ids_of_the_span)
+
+static void durations_of_guarded_calls_have_exemplars(void) {
+    const struct sonde__metric_exemplar *exemplars;
+    struct sonde_breaker_options options = SONDE_BREAKER_OPTIONS_INIT;
+    struct sonde_breaker breaker;
+    struct sonde_breaker_permit permit;
+    struct sonde_span span;
+    options.name = "payments";
+    CHECK(sonde_breaker_create(&options, &breaker) == 0);
+    sonde_span_start(&span, SONDE_NAME("guarded"), NULL);
+    struct sonde_span_context context = sonde_context_current_span();
+    CHECK(sonde_breaker_admit(breaker, &permit) == SONDE_ADMITTED);
+    sonde_breaker_report(breaker, &permit, SONDE_OUTCOME_FAILURE, UINT64_C(250000000));
+    sonde_span_end(&span);
+    CHECK(look(sonde__resilience_instrument(SONDE__RESILIENCE_BREAKER_DURATION), "payments", &exemplars) == 1);
+    CHECK(exemplars[0].is_new && value_at(exemplars) == 0.25);
+    CHECK(memcmp(exemplars[0].trace_id, context.trace_id, 16) == 0);
+    CHECK(memcmp(exemplars[0].span_id, context.span_id, 8) == 0);
+}
+CHILD_TEST(durations_of_guarded_calls_have_exemplars)
 
 static void every_synchronous_instrument_has_exemplars(void) {
     const struct sonde__metric_exemplar *exemplars;
@@ -749,6 +771,7 @@ CHILD_TEST(threads_offer_at_the_same_time)
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(exemplar_has_value_time_and_ids_of_the_span),
+        CASE(durations_of_guarded_calls_have_exemplars),
         CASE(every_synchronous_instrument_has_exemplars),
         CASE(what_is_dropped_is_no_exemplar),
         CASE(filter_always_on_takes_all),
