@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The processor `sagas`: sees every record of a saga that services hand in, keeps a table of them, counts, and tells of
  * those that got stuck. What one service sees of its sagas the library counts there (sonde.saga.started, .ended,
- * .duration, .step.duration, .compensation); this is what only one who sees all services can tell. */
+ * .duration, .step.duration, .compensation); this is what only one who sees all services can tell. An agent that sees
+ * some of them (one on each node) cannot tell a stuck saga from one that went on elsewhere: sees_all is false there, and
+ * only what was seen to end is counted. */
 #include "agent/process/processor.h"
 #include "agent/process/saga_table.h"
 #include "exporters/option.h"
@@ -22,6 +24,7 @@
 struct sonde_sagas_config {
     uint64_t timeout_ns, forget_ns;
     int64_t sagas_max;
+    bool sees_all;
 };
 #define ROW(type_, field, key_, ...)                                                                                   \
     { .key = key_, .type = SONDE_OPTION_##type_, .offset = offsetof(struct sonde_sagas_config, field), __VA_ARGS__ }
@@ -36,6 +39,10 @@ static const struct sonde_option options[] = {
     ROW(INT, sagas_max, "sagas_max", .default_text = "100000", .min = 1, .max = 10000000,
         .sentence = "Sagas that are kept, some 210 bytes each; when there are more the ones that ended go first, then "
                     "those that were quiet for longest."),
+    ROW(BOOL, sees_all, "sees_all", .default_text = "true",
+        .sentence =
+            "Whether all services of a saga send to this agent. With false, as on nodes that each have an agent, "
+            "sagas are counted where they end, and none is active, stuck or expired: it may go on elsewhere."),
     SONDE_OPTION_END,
 };
 
@@ -43,7 +50,7 @@ struct sagas {
     struct sonde_processor_env env;
     struct sonde__saga_table *table;
     struct sonde_timer *timer;
-    bool timer_set;
+    bool timer_set, sees_all;
     uint64_t start_unix_ns, timeout_ns;
     uint32_t resource_id, scope_id; /* of the queue, 0 = none */
     uint8_t *logs;                  /* STUCK_AT_ONCE records, while some are told */
@@ -125,15 +132,20 @@ static bool is_seen(const struct sonde__saga_type *type) {
     return sum > 0;
 }
 
-static void set_type(struct writer *writer, const struct sonde__saga_type *type, uint64_t now_unix_ns) {
-    label(writer, 0, "sonde.saga.type", type->name);
-    writer->start_unix_ns = type->start_unix_ns ? type->start_unix_ns : writer->sagas->start_unix_ns;
+static void set_kept(struct writer *writer, const struct sonde__saga_type *type, uint64_t now_unix_ns) {
     set(writer, &active, TYPE_LABELS, type->kept[SONDE__SAGA_ACTIVE], 0);
     set(writer, &stuck, TYPE_LABELS, type->kept[SONDE__SAGA_STUCK], 0);
     if (type->oldest_unix_ns) {
         uint64_t age_ns = now_unix_ns > type->oldest_unix_ns ? now_unix_ns - type->oldest_unix_ns : 0;
         set(writer, &oldest, TYPE_LABELS, 0, (double)age_ns * 1e-9);
     }
+}
+
+static void set_type(struct writer *writer, const struct sonde__saga_type *type, uint64_t now_unix_ns) {
+    label(writer, 0, "sonde.saga.type", type->name);
+    writer->start_unix_ns = type->start_unix_ns ? type->start_unix_ns : writer->sagas->start_unix_ns;
+    if (writer->sagas->sees_all)
+        set_kept(writer, type, now_unix_ns);
     for (unsigned outcome = 0; outcome < SONDE__SAGA_OUTCOMES; outcome++) {
         label(writer, TYPE_LABELS, "sonde.saga.outcome", sonde__saga_outcome_name(outcome));
         set(writer, &ended, TYPE_LABELS + 1, type->ended[outcome], 0);
@@ -152,6 +164,8 @@ static void pull(void *user) {
             set_type(&writer, type, unix_of(writer.sagas));
     writer.start_unix_ns = writer.sagas->start_unix_ns;
     for (unsigned reason = 0; reason < SONDE__SAGA_LOST_COUNT; reason++) {
+        if (reason == SONDE__SAGA_LOST_EXPIRED && !writer.sagas->sees_all)
+            continue;
         label(&writer, 0, "reason", reasons[reason]);
         set(&writer, &lost, 1, sonde__saga_table_lost(table, reason), 0);
     }
@@ -170,6 +184,8 @@ static void tell(void *user, const struct sonde__saga *saga) {
     static const uint8_t zeros[16];
     struct sagas *sagas = user;
     struct sonde__writer *out = &sagas->out;
+    if (!sagas->sees_all)
+        return;
     if (!sagas->logs) { /* no memory */
         sonde_ledger_dropped(sagas->env.ledger, SONDE_SIGNAL_LOGS, SONDE_INTAKE_NO_MEMORY, 1);
         return;
@@ -247,7 +263,8 @@ static size_t figures(void *self, struct sonde_processor_figure *ret_figures) {
     const struct sagas *sagas = self;
     uint64_t gone = 0;
     for (unsigned reason = 0; reason < SONDE__SAGA_LOST_COUNT; reason++)
-        gone += sonde__saga_table_lost(sagas->table, reason);
+        if (reason != SONDE__SAGA_LOST_EXPIRED || sagas->sees_all)
+            gone += sonde__saga_table_lost(sagas->table, reason);
     const struct sonde_processor_figure all[] = {
         {"active", sonde__saga_table_count(sagas->table, SONDE__SAGA_ACTIVE)},
         {"stuck", sonde__saga_table_count(sagas->table, SONDE__SAGA_STUCK)},
@@ -293,7 +310,8 @@ static int create(const void *config, const struct sonde_processor_env *env, voi
     const struct sonde_seams *seams = env->seams;
     const struct sonde__saga_table_options table = {.sagas_max = (uint32_t)wanted->sagas_max,
                                                     .timeout_ns = wanted->timeout_ns,
-                                                    .forget_ns = wanted->forget_ns,
+                                                    .forget_ns =
+                                                        wanted->sees_all ? wanted->forget_ns : wanted->timeout_ns + 1,
                                                     .seed = seams->random.next(seams->random.self),
                                                     .alloc = seams->alloc};
     if (wanted->forget_ns <= wanted->timeout_ns) {
@@ -303,8 +321,10 @@ static int create(const void *config, const struct sonde_processor_env *env, voi
     struct sagas *sagas = sonde_alloc_new(&seams->alloc, sizeof *sagas);
     if (!sagas)
         return -ENOMEM;
-    *sagas = (struct sagas){
-        .env = *env, .start_unix_ns = seams->time.unix_ns(seams->time.self), .timeout_ns = wanted->timeout_ns};
+    *sagas = (struct sagas){.env = *env,
+                            .start_unix_ns = seams->time.unix_ns(seams->time.self),
+                            .timeout_ns = wanted->timeout_ns,
+                            .sees_all = wanted->sees_all};
     int error = sonde__saga_table_create(&table, &sagas->table);
     if (!error)
         error = sonde_timer_create(env->loop, look, sagas, &sagas->timer);
@@ -321,8 +341,9 @@ static int create(const void *config, const struct sonde_processor_env *env, voi
 
 const struct sonde_processor_ops sonde_processor_sagas = {
     .name = "sagas",
-    .summary =
-        "Assembles sagas by id across services: how many are under way or stuck, how they end, how long steps take.",
+    .summary = "Assembles sagas by id across the services that send to this agent: how many are under way or stuck, "
+               "how they end, "
+               "how long steps take.",
     .config_size = sizeof(struct sonde_sagas_config),
     .options = options,
     .by_default = true,

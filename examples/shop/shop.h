@@ -43,7 +43,7 @@ void shop_span_fail(struct sonde_span *span, const char *type, const char *messa
 /** body is JSON and borrowed; NULL when the request had none or it was not JSON. */
 struct shop_request {
     json_t *body;
-    struct sonde_span *span; /* the server span, current during the call */
+    struct sonde_span *span;          /* the server span, current during the call */
     struct sonde_idempotency_key key; /* of the header Idempotency-Key; size 0 = none */
 };
 /** Returns the status; *ret_body is the JSON answer, owned by the server then. */

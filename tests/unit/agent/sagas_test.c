@@ -591,6 +591,7 @@ static void saga_table_bears_to_be_out_of_memory(void **state) {
 struct sonde_sagas_config { /* as in sagas.c, by its rows */
     uint64_t timeout_ns, forget_ns;
     int64_t sagas_max;
+    bool sees_all;
 };
 struct stage {
     struct fakes fakes;
@@ -695,7 +696,7 @@ static double series(struct stage *stage, const char *name, const char *text, co
     return -1;
 }
 
-static const struct sonde_sagas_config usual = {300 * SECOND, 3600 * SECOND, 1000};
+static const struct sonde_sagas_config usual = {300 * SECOND, 3600 * SECOND, 1000, true};
 
 static void sagas_are_series_by_type_and_never_by_id(void **state) {
     struct stage stage;
@@ -794,6 +795,34 @@ static void stuck_saga_is_told_in_a_log_record_that_the_ledger_has(void **state)
     close_stage(&stage);
 }
 
+static void agent_of_a_node_counts_ends_and_calls_no_saga_stuck(void **state) {
+    static const struct sonde_sagas_config config = {300 * SECOND, 3600 * SECOND, 1000, false};
+    struct stage stage;
+    struct sonde_record_view view;
+    (void)state;
+    open_stage(&stage, &config, 1 << 20);
+    show_step(&stage, "goes-on-elsewhere", "reserve", 1);
+    show_step(&stage, "ends-here", "charge", 2);
+    show_end(&stage, "ends-here", "completed");
+    fakes_advance(&stage.fakes, 300 * SECOND);
+    for (int i = 0; i < 200 && figure(&stage, "active") + figure(&stage, "stuck") > 0; i++) {
+        fakes_advance(&stage.fakes, SECOND);
+        let_timers_run(&stage);
+    }
+    assert_int_equal(figure(&stage, "active") + figure(&stage, "stuck") + figure(&stage, "lost"), 0);
+    struct sonde_record_log log = sonde_queue_log(stage.queue);
+    assert_false(log.next(log.self, stage.cursor, 0, &view));
+    assert_int_equal(stage.ledger->intake[SONDE_SIGNAL_LOGS].received, 0);
+    sonde_series_refresh(stage.store);
+    assert_int_equal(series(&stage, "sonde.saga.assembled", "order", "completed"), 1);
+    assert_int_equal(series(&stage, "sonde.saga.assembled.steps", "reserve", "forward"), 1);
+    assert_int_equal(series(&stage, "sonde.saga.active", "", ""), -1);
+    assert_int_equal(series(&stage, "sonde.saga.stuck", "", ""), -1);
+    assert_int_equal(series(&stage, "sonde.saga.lost", "expired", ""), -1);
+    assert_int_equal(series(&stage, "sonde.saga.lost", "full", ""), 0);
+    close_stage(&stage);
+}
+
 static void many_that_get_stuck_at_once_are_all_told(void **state) {
     struct stage stage;
     char id[16];
@@ -826,7 +855,7 @@ static void stuck_saga_that_the_queue_has_no_room_for_is_counted_as_dropped(void
 }
 
 static void sagas_refuse_to_forget_before_they_are_stuck(void **state) {
-    const struct sonde_sagas_config config = {SECOND, SECOND, 10};
+    const struct sonde_sagas_config config = {SECOND, SECOND, 10, true};
     struct fakes fakes;
     char text[200] = "";
     void *self;
@@ -862,6 +891,7 @@ int main(void) {
         cmocka_unit_test(sagas_are_series_by_type_and_never_by_id),
         cmocka_unit_test(series_of_a_type_go_when_another_takes_its_place),
         cmocka_unit_test(stuck_saga_is_told_in_a_log_record_that_the_ledger_has),
+        cmocka_unit_test(agent_of_a_node_counts_ends_and_calls_no_saga_stuck),
         cmocka_unit_test(many_that_get_stuck_at_once_are_all_told),
         cmocka_unit_test(stuck_saga_that_the_queue_has_no_room_for_is_counted_as_dropped),
         cmocka_unit_test(sagas_refuse_to_forget_before_they_are_stuck),
