@@ -124,13 +124,19 @@ static void set(struct sqs_collector *collector, enum sonde__messaging_metric me
     sonde__poll_set(collector->poll, metric, &of, value);
 }
 
+static bool is_empty(const struct sonde__sqs_queue *queue) {
+    return queue->known && queue->ready + queue->unacked == 0;
+}
+
 static void set_queue(struct sqs_collector *collector, const struct sonde__sqs_queue *queue, int64_t now_s) {
     if (queue->shown && !queue->sources && queue->known) {
         set(collector, SONDE__MESSAGING_LAG, queue->name, NULL, (double)queue->ready);
         set(collector, SONDE__MESSAGING_QUEUE_MESSAGE, queue->name, "ready", (double)queue->ready);
         set(collector, SONDE__MESSAGING_QUEUE_MESSAGE, queue->name, "unacked", (double)queue->unacked);
         set(collector, SONDE__MESSAGING_QUEUE_MESSAGE, queue->name, "scheduled", (double)queue->scheduled);
-        if (queue->age_minute_s && now_s - queue->age_minute_s <= AGE_VALID_S)
+        if (is_empty(queue) && collector->config->cloudwatch)
+            set(collector, SONDE__MESSAGING_OLDEST_AGE, queue->name, NULL, 0);
+        else if (queue->age_minute_s && now_s - queue->age_minute_s <= AGE_VALID_S)
             set(collector, SONDE__MESSAGING_OLDEST_AGE, queue->name, NULL, queue->age_s);
     }
     const struct sonde__sqs_queue *dead = queue->dead_letters;
@@ -152,11 +158,17 @@ static void asked_free(struct sqs_collector *collector) {
 }
 
 static void finish(struct sqs_collector *collector) {
-    const struct sonde__sqs_queue *queue;
+    struct sonde__sqs_queue *queue;
+    int64_t now = now_s(collector);
     asked_free(collector);
     sonde__sqs_queues_sweep(&collector->queues);
-    STAILQ_FOREACH(queue, &collector->queues.all, link)
-    set_queue(collector, queue, now_s(collector));
+    STAILQ_FOREACH(queue, &collector->queues.all, link) {
+        if (is_empty(queue)) {
+            queue->empty_s = now;
+            queue->age_minute_s = 0;
+        }
+        set_queue(collector, queue, now);
+    }
     sonde__poll_done(collector->poll);
 }
 
@@ -166,7 +178,7 @@ static void on_point(struct sonde__cloudwatch *cloudwatch, const struct sonde__c
                      int64_t minute_s, double value) {
     struct sonde__sqs_queue *queue = query->user;
     (void)cloudwatch;
-    if (minute_s < queue->age_minute_s)
+    if (minute_s < queue->age_minute_s || minute_s < queue->empty_s)
         return;
     queue->age_minute_s = minute_s;
     queue->age_s = value;
@@ -193,7 +205,7 @@ static void cloudwatch_or_finish(struct sqs_collector *collector) {
     }
     collector->cloudwatch_next_ns = now + collector->config->cloudwatch_interval_ns;
     STAILQ_FOREACH(queue, &collector->queues.all, link)
-    if (queue->known && queue->shown && !queue->sources && queue->ready + queue->unacked > 0)
+    if (queue->known && queue->shown && !queue->sources && !is_empty(queue))
         collector->asked[count++] =
             (struct sonde__cloudwatch_query){"ApproximateAgeOfOldestMessage", "Maximum", queue->name, queue};
     int64_t minute_s = now_s(collector) / SONDE__CLOUDWATCH_PERIOD_S * SONDE__CLOUDWATCH_PERIOD_S;

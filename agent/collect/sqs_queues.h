@@ -26,6 +26,7 @@ struct sonde__sqs_queue {
     uint32_t sources;                      /* queues whose messages come here when they are given up */
     double age_s;                          /* of the oldest message, by CloudWatch */
     int64_t age_minute_s;                  /* when that was so; 0 = unknown */
+    int64_t empty_s;                       /* when none was there last: what is older is not of those there now */
 };
 STAILQ_HEAD(sonde__sqs_queue_list, sonde__sqs_queue);
 

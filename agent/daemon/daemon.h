@@ -17,6 +17,7 @@
 #include "agent/net/http_server.h"
 #include "agent/queue/queue.h"
 #include "agent/series/series.h"
+#include "exporters/prometheus/dialect.h"
 
 struct sonde_daemon;
 
@@ -55,6 +56,7 @@ enum { SONDE__SCRAPE_DONE = 0, SONDE__SCRAPE_BROKEN, SONDE__SCRAPE_REFUSED, SOND
 enum { SONDE__LEFT_OUT_TYPE = 0, SONDE__LEFT_OUT_NAME, SONDE__LEFT_OUT_BUCKETS, SONDE__LEFT_OUT_COUNT };
 struct sonde__scraping {
     uint32_t open;
+    struct sonde_prometheus_dialect asked; /* of the last HEAD */
     uint64_t scrapes[SONDE__SCRAPE_COUNT], left_out[SONDE__LEFT_OUT_COUNT];
 };
 

@@ -55,7 +55,7 @@ static int format_head(char *text, size_t size, const struct connection *connect
         (void)snprintf(retry, sizeof retry, "Retry-After: %u\r\n", answer->retry_after_seconds);
     if (answer->content_encoding)
         (void)snprintf(encoding, sizeof encoding, "Content-Encoding: %s\r\n", answer->content_encoding);
-    if (!answer->stream.next)
+    if (!answer->stream.next && !answer->would_stream)
         (void)snprintf(length, sizeof length, "Content-Length: %zu\r\n", answer->body_size);
     else
         (void)snprintf(length, sizeof length, "Vary: Accept, Accept-Encoding\r\n%s",
@@ -75,7 +75,7 @@ bool sonde__http_answer_put(struct connection *connection, const struct sonde_ht
     char head[1400];
     connection->stream = answer->stream;
     connection->stream_done = false;
-    connection->close_after |= answer->stream.next && !is_chunked(connection);
+    connection->close_after |= (answer->stream.next || answer->would_stream) && !is_chunked(connection);
     int head_size = format_head(head, sizeof head, connection, answer);
     size_t body_size = head_only ? 0 : answer->body_size;
     if (head_only)

@@ -50,7 +50,8 @@ static bool answer_request(struct connection *connection) {
                                      .query = query ? query : "",
                                      .accept = connection->accept.text,
                                      .accept_encoding = connection->accept_encoding.text,
-                                     .again = connection->state == WAIT};
+                                     .again = connection->state == WAIT,
+                                     .head_only = connection->parser.method == HTTP_HEAD};
     server->options.handle(server->options.user, &asked, &answer);
     if (answer.later)
         return true;

@@ -15,6 +15,7 @@ struct sonde_http_asked {
     const char *path, *query;             /* query: "" when there is none */
     const char *accept, *accept_encoding; /* headers; "" when there are none; of very long ones the end is missing */
     bool again;                           /* it was put off before */
+    bool head_only;                       /* HEAD: no body is sent, so none need be made */
 };
 /** A body that is made while it is sent, as fast as the socket takes it. */
 struct sonde_http_stream {
@@ -28,11 +29,12 @@ struct sonde_http_stream {
 /** What is answered. body: owned by the server once returned (the loop's allocator); NULL with size 0 is fine. */
 struct sonde_http_answer {
     int status;
-    const char *content_type;     /* static, or the stream's */
+    const char *content_type;     /* static, asked's, or the stream's */
     const char *content_encoding; /* same; NULL = none */
     char *body;
     size_t body_size;
     struct sonde_http_stream stream; /* next = NULL: there is none, but body */
+    bool would_stream;               /* to head_only: a GET gets a stream, which was not begun */
     uint32_t retry_after_seconds;    /* 0 = not said */
     uint32_t refresh_seconds;        /* 0 = the browser does not ask again by itself */
     bool later; /* not now: handle is called again by sonde__http_server_resume(); the rest is unused */

@@ -78,6 +78,14 @@ static int begin(struct sonde_daemon *daemon, const struct sonde_http_asked *ask
 void sonde__metrics_answer(struct sonde_daemon *daemon, const struct sonde_http_asked *asked,
                            struct sonde_http_answer *ret_answer) {
     struct scrape *scrape;
+    if (asked->head_only) { /* no values are taken for nobody to see, and none are missed */
+        sonde_prometheus_negotiate(asked->accept, &daemon->scraping.asked);
+        ret_answer->status = 200;
+        ret_answer->content_type = daemon->scraping.asked.content_type;
+        ret_answer->content_encoding = sonde_prometheus_takes_gzip(asked->accept_encoding) ? "gzip" : NULL;
+        ret_answer->would_stream = true;
+        return;
+    }
     if (daemon->scraping.open < SONDE__SCRAPES_MAX && begin(daemon, asked, &scrape) == 0) {
         ret_answer->status = 200;
         ret_answer->content_type = scrape->dialect.content_type;

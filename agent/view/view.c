@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define TEXT             "text/plain; charset=utf-8"
-#define REFRESH_SECONDS  5u
-#define BODY_SIZE_MAX (256u << 20)
+#define TEXT            "text/plain; charset=utf-8"
+#define REFRESH_SECONDS 5u
+#define BODY_SIZE_MAX   (256u << 20)
 
 /* A body that grows. */
 struct body {
@@ -103,7 +103,7 @@ void sonde__view_handle(void *user, const struct sonde_http_asked *asked, struct
     struct sonde_daemon *daemon = user;
     const char *path = asked->path;
     bool ready = daemon->state == SONDE__DAEMON_RUNNING;
-    if (strcmp(path, "/metrics") == 0 && !asked->again && sonde__pull(daemon))
+    if (strcmp(path, "/metrics") == 0 && !asked->again && !asked->head_only && sonde__pull(daemon))
         ret_answer->later = true; /* once services have told their values */
     else if (strcmp(path, "/metrics") == 0)
         sonde__metrics_answer(daemon, asked, ret_answer);

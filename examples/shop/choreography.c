@@ -65,7 +65,7 @@ static void unshipped(struct shop_consumer *consumer, const struct shop_entry *e
     struct sonde_saga saga, mine;
     (void)consumer;
     (void)sonde_extract(&entry->carrier, &context);
-    if (sonde_saga_join(&saga, &context) != 0)
+    if (sonde_saga_join_as(&saga, &context, SHOP_SAGA_BY_STREAM) != 0)
         return;
     enum found found = take(saga.id, &mine);
     if (found == UNKNOWN)

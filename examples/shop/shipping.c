@@ -55,7 +55,7 @@ static void ship(struct shop_consumer *consumer, const struct shop_entry *entry)
     struct sonde_context context;
     struct sonde_saga saga;
     (void)sonde_extract(&entry->carrier, &context);
-    if (sonde_saga_join(&saga, &context) == 0 && strcmp(saga.type, SHOP_SAGA_BY_STREAM) == 0)
+    if (sonde_saga_join_as(&saga, &context, SHOP_SAGA_BY_STREAM) == 0)
         take_part(consumer, entry, &saga);
     else
         log_parcel(entry, "shipped"); /* orders leads, and has ended its step when we had the message */

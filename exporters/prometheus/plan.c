@@ -120,6 +120,15 @@ static bool translate(struct plan *plan, const struct sonde_metric *metric, stru
     return true;
 }
 
+static bool is(const struct buffer *name, const char *text) {
+    return name->size == strlen(text) && memcmp(name->data, text, name->size) == 0;
+}
+
+/* Its family is target_info; in OpenMetrics target, which a counter target_total would be, too. */
+static bool is_target(const struct plan *plan, const struct buffer *name) {
+    return is(name, TARGET_INFO) || (plan->is_openmetrics && (is(name, "target") || is(name, "target_total")));
+}
+
 void plan_add(struct plan *plan, const struct sonde_metric *metric) {
     struct buffer *name = &plan->translated;
     name->size = 0;
@@ -127,8 +136,7 @@ void plan_add(struct plan *plan, const struct sonde_metric *metric) {
         plan->refused++;
         return;
     }
-    bool is_taken = name->size == sizeof TARGET_INFO - 1 && memcmp(name->data, TARGET_INFO, name->size) == 0;
-    if (is_taken) {
+    if (is_target(plan, name)) {
         plan->conflicts++;
         return;
     }

@@ -26,6 +26,7 @@ struct plan_entry {
 struct plan {
     enum sonde_prometheus_strategy strategy;
     enum sonde_prometheus_escaping escaping;
+    bool is_openmetrics; /* set after plan_init() */
     struct buffer names, families, entries;
     struct buffer slots;      /* uint32_t, index + 1; a power of two */
     struct buffer translated; /* scratch */

@@ -54,6 +54,7 @@ int sonde_prometheus_scrape_create(const struct sonde_prometheus_scrape_options 
                                                .entry = 1};
     plan_init(&scrape->plan, options->alloc, (enum sonde_prometheus_strategy)options->settings->strategy,
               options->dialect->escaping);
+    scrape->plan.is_openmetrics = options->dialect->format == SONDE_PROMETHEUS_OPENMETRICS;
     family_init(&scrape->family, options->alloc, options->dialect, options->settings, &scrape->stats);
     struct buffer *buffers[] = {&scrape->out, &scrape->targets, &scrape->target_bytes, &scrape->rows};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)

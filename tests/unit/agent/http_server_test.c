@@ -68,6 +68,10 @@ static void stream_end(void *self, bool is_whole) {
 }
 
 static bool handle_stream(struct world *world, const struct sonde_http_asked *asked, struct sonde_http_answer *answer) {
+    if (strcmp(asked->path, "/head") == 0 && asked->head_only) {
+        answer->status = 200;
+        return answer->would_stream = true;
+    }
     answer->stream = (struct sonde_http_stream){.end = stream_end, .self = world};
     if (strcmp(asked->path, "/stream") == 0)
         answer->stream.next = next_piece;
@@ -362,6 +366,12 @@ static void streams_go_out_in_chunks(void **state) {
     assert_string_equal(got + world.got_size - 4, "\r\n\r\n");
     assert_int_equal(world.ended, 3);
     assert_int_equal(world.ended_whole, 2);
+    got = talk(&world, "HEAD /head HTTP/1.1\r\n" H LAST); /* the head of a stream that was not begun */
+    assert_non_null(strstr(got, "200 OK"));
+    assert_non_null(strstr(got, "Transfer-Encoding: chunked\r\n"));
+    assert_null(strstr(got, "Content-Length"));
+    assert_string_equal(got + world.got_size - 4, "\r\n\r\n");
+    assert_int_equal(world.ended, 3);
     close_world(&world);
 }
 

@@ -133,8 +133,8 @@ static void feed_is_refused_when_it_is_none(void **state) {
         "<html></html>",
         "<feed></feed><feed></feed>",
         "<!DOCTYPE feed><feed></feed>",
-        "<!DOCTYPE feed [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b "
-        "'&a;&a;&a;&a;'>]><feed><entry><title>&b;</title></entry></feed>",
+        ("<!DOCTYPE feed [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b "
+         "'&a;&a;&a;&a;'>]><feed><entry><title>&b;</title></entry></feed>"),
         "<!DOCTYPE feed SYSTEM 'file:///etc/passwd'><feed/>",
     };
     struct entries entries;

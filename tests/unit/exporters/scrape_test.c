@@ -456,14 +456,17 @@ static void names_of_samples_are_nobody_elses(void **state) {
     point(add(SONDE_COUNTER, "y", ""), BYTES(""), 1);
     point(add(SONDE_GAUGE, "y.created", ""), BYTES(""), 1);
     point(add(SONDE_GAUGE, "target.info", ""), BYTES(""), 1);
+    point(add(SONDE_GAUGE, "target", ""), BYTES(""), 1);
     point(add(SONDE_COUNTER, "z", ""), BYTES(""), 1);
     point(add(SONDE_GAUGE, "z", ""), BYTES(""), 1);
     assert_int_equal(scrape(NULL, &defaults, false), 0);
     assert_int_equal(stats.type_conflicts, 2); /* x_count, target_info */
     assert_non_null(strstr(text.data, "\ny_created{"));
+    assert_non_null(strstr(text.data, "# TYPE target gauge\n"));
     assert_null(strstr(text.data, "# TYPE x_count"));
     assert_int_equal(scrape("application/openmetrics-text", &defaults, false), 0);
-    assert_int_equal(stats.type_conflicts, 3); /* y_created, too */
+    assert_int_equal(stats.type_conflicts, 4); /* y_created, target, too */
+    assert_null(strstr(text.data, "# TYPE target gauge"));
     assert_null(strstr(text.data, "# TYPE y_created"));
     assert_non_null(strstr(text.data, "# TYPE z gauge\n")); /* of that name there is one only */
     assert_non_null(strstr(text.data, "# TYPE z_total unknown\n"));
