@@ -73,7 +73,7 @@ static void a_stray_leave_takes_no_place_from_others(void **state) {
 
 static void a_child_begins_with_no_call_under_way(void **state) {
     (void)state;
-    int status;
+    int status = -1;
     struct sonde_bulkhead bulkhead = make("parent's", 2, 1);
     assert_true(sonde_bulkhead_enter(bulkhead) && sonde_bulkhead_enter(bulkhead) && sonde_bulkhead_queue(bulkhead));
     pid_t child = fork();

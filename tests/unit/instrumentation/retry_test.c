@@ -356,7 +356,7 @@ static void a_child_begins_with_no_call_under_way(void **state) {
     struct sonde_retry_options options = base();
     struct sonde_retry_call calls[4];
     uint64_t wait;
-    int status;
+    int status = -1;
     budget.name = options.name;
     budget.share = 0.01;
     budget.share_min = 1;
