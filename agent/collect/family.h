@@ -25,6 +25,9 @@
       "Age of the oldest message in a state; 0 when there is none.")                                                   \
     X(CONSUMERS, GAUGE, INT, "sonde.messaging.consumer.active", "{consumer}",                                          \
       "Consumers that a queue or group has: members, consumers, waiting pulls.")                                       \
+    X(CLIENTS, GAUGE, INT, "sonde.messaging.client.active", "{client}",                                                \
+      "Clients of a broker that does not tell who consumes, by state: connected, the agent among them; disconnected, " \
+      "whose messages are kept.")                                                                                      \
     X(GROUP_STATE, GAUGE, INT, "sonde.messaging.consumer.group.state", "",                                             \
       "1 for the state a consumer group is in, 0 for the others.")                                                     \
     X(PROGRESS, GAUGE, INT, "sonde.messaging.consumer.progress", "",                                                   \

@@ -96,8 +96,8 @@ static void put_all(struct mqtt_collector *collector) {
     put(collector, SONDE__MESSAGING_PUBLISHED, NULL, SONDE__MQTT_RECEIVED);
     put(collector, SONDE__MESSAGING_DELIVERED, NULL, SONDE__MQTT_SENT);
     put(collector, SONDE__MESSAGING_DROPPED, NULL, SONDE__MQTT_DROPPED);
-    put(collector, SONDE__MESSAGING_CONSUMERS, STATE("connected"), SONDE__MQTT_CONNECTED);
-    put(collector, SONDE__MESSAGING_CONSUMERS, STATE("disconnected"), SONDE__MQTT_DISCONNECTED);
+    put(collector, SONDE__MESSAGING_CLIENTS, STATE("connected"), SONDE__MQTT_CONNECTED);
+    put(collector, SONDE__MESSAGING_CLIENTS, STATE("disconnected"), SONDE__MQTT_DISCONNECTED);
     put(collector, SONDE__MESSAGING_SUBSCRIPTIONS, KIND("plain"), SONDE__MQTT_SUBSCRIPTIONS);
     put(collector, SONDE__MESSAGING_SUBSCRIPTIONS, KIND("shared"), SONDE__MQTT_SHARED_SUBSCRIPTIONS);
 }
