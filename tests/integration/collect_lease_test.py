@@ -256,8 +256,10 @@ def by_kafka():
         third.until(lambda: third.value("poll_leader") == 0, "it stops")
         kafka.processes[-1].send_signal(signal.SIGCONT)
         third.until(lambda: polls(third), "and goes on")
+        told = third.value("poll_errors_total", error_type="lease") or 0
         kafka.processes[-1].send_signal(signal.SIGKILL)
-        tells(third, "Connect")
+        third.until(lambda: (third.value("poll_errors_total", error_type="lease") or 0) > told, "its Kafka is gone")
+        assert polls_nothing(third) and (third is first or "Connect" in third.log()), third.log()  # the first told of its topic
         assert third.end() == 0, third.log()
         with liar() as port:  # a stop does not wait for what does not answer
             half_dead = start(f"127.0.0.1:{port}")
