@@ -11,8 +11,10 @@ enum { RESOURCE_ATTRIBUTES = 1, SCOPE_NAME = 1, SCOPE_VERSION = 2, SCOPE_ATTRIBU
 /* A label as labels_base() leaves it; its name and value follow. */
 struct base_label {
     uint64_t name_hash;
-    uint32_t name_size, value_size, is_quoted;
+    uint32_t name_size, value_size;
+    uint64_t is_quoted;
 };
+_Static_assert(sizeof(struct base_label) == 24, "bases are compared by their bytes: no padding");
 
 void labels_init(struct labels *labels, const struct sonde_alloc *alloc,
                  const struct sonde_prometheus_settings *settings, enum sonde_prometheus_escaping escaping) {
